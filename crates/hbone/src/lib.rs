@@ -1,0 +1,1 @@
+//! A CONNECT-only HTTP/2 codec without I/O

@@ -1,0 +1,1 @@
+//! Sockets in network namespaces; the only crate that may hold unsafe code

@@ -1,0 +1,1 @@
+//! L4 authorization: match a connection against compiled policies

@@ -1,0 +1,1 @@
+//! The node proxy: engine, workers, ZDS, access log, metrics and admin

@@ -1,0 +1,1 @@
+//! The Python module: parse settings, release the GIL, run the node proxy

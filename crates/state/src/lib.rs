@@ -1,0 +1,1 @@
+//! What discovery has told us: workloads, services, policies, and the route of a connection

@@ -1,0 +1,1 @@
+//! Test oracles and hostile peers: the h2 crate as reference

@@ -1,0 +1,1 @@
+//! TLS of tunnels: configurations, SPIFFE verification, certificate requests, records

@@ -1,0 +1,1 @@
+"""The certificate authority: certificates, trust bundles, who may ask for what."""

@@ -1,0 +1,1 @@
+"""Pure compilers: objects in, resources and problems out."""

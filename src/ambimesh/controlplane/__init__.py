@@ -1,0 +1,1 @@
+"""The control plane process: wiring, leader election, status writing."""

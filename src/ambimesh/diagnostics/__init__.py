@@ -1,0 +1,1 @@
+"""The catalogue of diagnostic codes, and errors that carry them."""

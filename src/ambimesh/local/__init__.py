@@ -1,0 +1,1 @@
+"""The one-machine runtime: supervisor, nodes, pods, service addresses."""

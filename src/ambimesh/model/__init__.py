@@ -1,0 +1,1 @@
+"""Frozen domain values; imports nothing of ours."""

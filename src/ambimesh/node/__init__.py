@@ -1,0 +1,1 @@
+"""The node agent: capture, namespaces, rtnetlink, nftables, ZDS, proxy generations."""

@@ -1,0 +1,1 @@
+"""Protobuf messages and the conversion of domain values to and from them."""

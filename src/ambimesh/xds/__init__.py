@@ -1,0 +1,1 @@
+"""Delta xDS sessions without I/O, and their gRPC driver."""
