@@ -1,0 +1,1 @@
+//! The data path: workers, tunnels, streams and the sockets behind them
