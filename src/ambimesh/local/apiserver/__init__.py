@@ -1,1 +1,1 @@
-"""The embedded Kubernetes-shaped API over SQLite."""
+"""The embedded Kubernetes-shaped API: a REST server with watches over SQLite, on one machine."""

@@ -1,0 +1,3 @@
+//! Frames.
+/// x
+pub(crate) enum Kind { A }

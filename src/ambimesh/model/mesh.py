@@ -1,0 +1,17 @@
+"""What holds for the whole mesh."""
+
+from dataclasses import dataclass
+
+from ambimesh.model.identity import DEFAULT_TRUST_DOMAIN, TrustDomain
+from ambimesh.model.names import DEFAULT_CLUSTER, LOCAL_NETWORK, ClusterId, NetworkId
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Mesh:
+    """Settings that every compiler needs."""
+
+    trust_domain: TrustDomain = DEFAULT_TRUST_DOMAIN
+    root_namespace: str = "istio-system"  # its policies hold for the whole mesh
+    domain_suffix: str = "cluster.local"
+    cluster: ClusterId = DEFAULT_CLUSTER
+    network: NetworkId = LOCAL_NETWORK
