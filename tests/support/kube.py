@@ -116,11 +116,22 @@ class FakeApi(httpx2.AsyncBaseTransport):
         async with self.watched:
             await self.watched.wait_for(lambda: len(self.watchers) >= count)
 
+    async def wait_for(self, condition: Callable[[], object]) -> None:
+        """Wait until ``condition()`` holds after a change of some object."""
+        async with asyncio.timeout(10), self.watched:
+            await self.watched.wait_for(condition)
+
     # The server.
 
     async def handle_async_request(self, request: httpx2.Request) -> httpx2.Response:
         """Answer one request."""
         self.requests.append(request)
+        answer = await self._answer(request)
+        async with self.watched:
+            self.watched.notify_all()
+        return answer
+
+    async def _answer(self, request: httpx2.Request) -> httpx2.Response:
         for refusal in self.refusals:
             when, status = refusal
             if when(request):

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-/// The error code of RST_STREAM and GOAWAY. Source: RFC 9113 §7.
+/// The error code of `RST_STREAM` and GOAWAY. Source: RFC 9113 §7.
 #[derive(Clone, Copy, Debug, Eq, Hash, PartialEq)]
 pub struct ErrorCode(pub u32);
 
@@ -42,7 +42,10 @@ impl fmt::Display for ErrorCode {
             "INADEQUATE_SECURITY",
             "HTTP_1_1_REQUIRED",
         ];
-        match usize::try_from(self.0).ok().and_then(|code| NAMES.get(code)) {
+        match usize::try_from(self.0)
+            .ok()
+            .and_then(|code| NAMES.get(code))
+        {
             Some(name) => f.write_str(name),
             None => write!(f, "error code {:#x}", self.0),
         }
@@ -129,7 +132,10 @@ impl ConnectionError {
             Self::BadPreface | Self::MissingSettings | Self::Protocol { .. } => {
                 ErrorCode::PROTOCOL_ERROR
             }
-            Self::BadSetting { id: crate::settings::INITIAL_WINDOW_SIZE, .. }
+            Self::BadSetting {
+                id: crate::settings::INITIAL_WINDOW_SIZE,
+                ..
+            }
             | Self::WindowExceeded
             | Self::WindowOverflow => ErrorCode::FLOW_CONTROL_ERROR,
             Self::BadSetting { .. } => ErrorCode::PROTOCOL_ERROR,
@@ -171,7 +177,7 @@ pub enum StreamError {
 }
 
 impl StreamError {
-    /// The code that the RST_STREAM carries.
+    /// The code that the `RST_STREAM` carries.
     #[must_use]
     pub fn code(&self) -> ErrorCode {
         match self {

@@ -22,7 +22,7 @@ pub enum Event<'a> {
         /// Why it is refused.
         problem: BadRequest,
     },
-    /// A stream above the advertised maximum; already refused with REFUSED_STREAM (server only).
+    /// A stream above the advertised maximum; already refused with `REFUSED_STREAM` (server only).
     /// For counting; the stream does not exist.
     Refused {
         /// The number the peer had chosen.
@@ -51,7 +51,7 @@ pub enum Event<'a> {
     Reset {
         /// The stream, which no longer exists.
         stream: StreamId,
-        /// The code of the RST_STREAM, received or sent.
+        /// The code of the `RST_STREAM`, received or sent.
         code: ErrorCode,
         /// Who ended it.
         cause: ResetCause,
@@ -70,7 +70,7 @@ pub enum Event<'a> {
     GoAway {
         /// The last stream it has, or will have, worked on.
         last_stream: u32,
-        /// Why; NO_ERROR for an orderly shutdown.
+        /// Why; `NO_ERROR` for an orderly shutdown.
         code: ErrorCode,
     },
     /// The answer to our `ping`.
@@ -83,7 +83,7 @@ pub enum Event<'a> {
 /// Who ended a stream that was reset.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub enum ResetCause {
-    /// The peer sent RST_STREAM.
+    /// The peer sent `RST_STREAM`.
     Peer,
     /// The peer's GOAWAY excludes the stream: it was never worked on and may be tried elsewhere.
     GoAway,
@@ -97,6 +97,12 @@ impl Event<'_> {
     /// Source: RFC 9113 §8.7.
     #[must_use]
     pub fn is_retryable(&self) -> bool {
-        matches!(self, Self::Reset { code: ErrorCode::REFUSED_STREAM, .. })
+        matches!(
+            self,
+            Self::Reset {
+                code: ErrorCode::REFUSED_STREAM,
+                ..
+            }
+        )
     }
 }

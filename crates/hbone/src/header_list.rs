@@ -45,13 +45,17 @@ impl HeaderList {
 
     /// Every value of a field, in order; a field may come in several lines.
     pub fn values_of<'a>(&'a self, name: &'a str) -> impl Iterator<Item = &'a [u8]> {
-        self.iter().filter(move |(field, _)| *field == name.as_bytes()).map(|(_, value)| value)
+        self.iter()
+            .filter(move |(field, _)| *field == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     /// The first value of a field.
     #[must_use]
     pub fn value_of(&self, name: &str) -> Option<&[u8]> {
-        self.iter().find(|(field, _)| *field == name.as_bytes()).map(|(_, value)| value)
+        self.iter()
+            .find(|(field, _)| *field == name.as_bytes())
+            .map(|(_, value)| value)
     }
 
     /// Number of fields.
@@ -66,7 +70,7 @@ impl HeaderList {
         self.ends.is_empty()
     }
 
-    /// Size as MAX_HEADER_LIST_SIZE counts it: bytes plus 32 per field. Source: RFC 9113 §6.5.2.
+    /// Size as `MAX_HEADER_LIST_SIZE` counts it: bytes plus 32 per field. Source: RFC 9113 §6.5.2.
     #[must_use]
     pub fn size(&self) -> usize {
         self.bytes.len() + FIELD_OVERHEAD * self.ends.len()
@@ -76,7 +80,9 @@ impl HeaderList {
 impl fmt::Debug for HeaderList {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let text = |bytes: &[u8]| bytes.escape_ascii().to_string();
-        f.debug_map().entries(self.iter().map(|(name, value)| (text(name), text(value)))).finish()
+        f.debug_map()
+            .entries(self.iter().map(|(name, value)| (text(name), text(value))))
+            .finish()
     }
 }
 
@@ -90,7 +96,10 @@ mod tests {
     /// Fields come back in order, repeated names included, and the size follows the RFC.
     #[test]
     fn fields_are_kept_in_order() {
-        let list = HeaderList::new().with("baggage", "a=b").with("x", "").with("baggage", "c=d");
+        let list = HeaderList::new()
+            .with("baggage", "a=b")
+            .with("x", "")
+            .with("baggage", "c=d");
 
         let values: Vec<&[u8]> = list.values_of("baggage").collect();
 
@@ -98,6 +107,9 @@ mod tests {
         assert_eq!(list.value_of("x"), Some(&b""[..]));
         assert_eq!(list.value_of("y"), None);
         assert_eq!((list.len(), list.size()), (3, 7 + 3 + 1 + 7 + 3 + 96));
-        assert_eq!(format!("{list:?}"), r#"{"baggage": "a=b", "x": "", "baggage": "c=d"}"#);
+        assert_eq!(
+            format!("{list:?}"),
+            r#"{"baggage": "a=b", "x": "", "baggage": "c=d"}"#
+        );
     }
 }

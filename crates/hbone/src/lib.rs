@@ -25,6 +25,7 @@
 mod connection;
 mod error;
 mod event;
+mod fields;
 mod frame;
 mod header_list;
 mod hpack;

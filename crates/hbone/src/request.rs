@@ -17,7 +17,10 @@ impl ConnectRequest {
     /// A request without headers.
     #[must_use]
     pub fn new(authority: Authority) -> Self {
-        Self { authority, headers: HeaderList::new() }
+        Self {
+            authority,
+            headers: HeaderList::new(),
+        }
     }
 }
 
@@ -34,7 +37,10 @@ impl ConnectResponse {
     /// An answer without headers.
     #[must_use]
     pub fn new(status: u16) -> Self {
-        Self { status, headers: HeaderList::new() }
+        Self {
+            status,
+            headers: HeaderList::new(),
+        }
     }
 
     /// Whether the stream is now a tunnel.

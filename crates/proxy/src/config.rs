@@ -10,12 +10,14 @@ mod threads;
 
 use std::collections::BTreeMap;
 use std::num::NonZeroU32;
+use std::ops::RangeInclusive;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 pub use control::{Endpoint, RootSource, TokenSource};
 pub use environment::ConfigError;
 
+use crate::log::{Filter, FilterError, Format};
 use environment::Environment;
 
 /// Outbound connections of captured applications arrive here.
@@ -108,6 +110,15 @@ pub struct Tunnels {
     pub unused_release: Duration,
 }
 
+/// What is logged, and how.
+#[derive(Clone, Debug, Eq, PartialEq)]
+pub struct Logging {
+    /// Which records are written.
+    pub filter: Filter,
+    /// How a line looks.
+    pub format: Format,
+}
+
 /// The pod this process runs in, from the downward API.
 #[derive(Clone, Debug, Default, Eq, PartialEq)]
 pub struct Own {
@@ -156,10 +167,8 @@ pub struct Config {
     pub response_baggage: bool,
     /// Whether an application tunnel's connection goes to the loopback address.
     pub localhost_application_tunnel: bool,
-    /// Filter of the log, as `RUST_LOG` has it.
-    pub log_filter: String,
-    /// Whether log lines are JSON.
-    pub log_json: bool,
+    /// What is logged, and how.
+    pub logging: Logging,
     /// Own pod.
     pub own: Own,
     /// Trust domain before discovery says otherwise.
@@ -198,8 +207,7 @@ impl Config {
             workers: threads::workers(&env, machine.logical_cpus)?,
             response_baggage: env.flag("ENABLE_RESPONSE_BAGGAGE", true)?,
             localhost_application_tunnel: env.flag("LOCALHOST_APP_TUNNEL", true)?,
-            log_filter: env.text_or("RUST_LOG", "info"),
-            log_json: log_json(&env)?,
+            logging: logging(&env)?,
             own: own(&env),
             trust_domain: env.text_or("TRUST_DOMAIN", "cluster.local"),
             metadata: metadata(&env)?,
@@ -266,16 +274,21 @@ fn sockets(env: &Environment<'_>, is_shared: bool) -> Result<Sockets, ConfigErro
     })
 }
 
+/// HTTP/2 windows start at 65,535 bytes and end at 2^31 - 1.
+const WINDOWS: RangeInclusive<u32> = 65_535..=0x7fff_ffff;
+
+/// HTTP/2 frames of at least 16 KiB must be taken, and can be 2^24 - 1 bytes at most.
+const FRAMES: RangeInclusive<u32> = 16_384..=16_777_215;
+
 fn tunnels(env: &Environment<'_>) -> Result<Tunnels, ConfigError> {
-    let size = |name: &str, default: u32, range: std::ops::RangeInclusive<u32>| {
+    let size = |name: &str, default: u32, range: RangeInclusive<u32>| {
         let bytes = env.parsed(name)?.unwrap_or(default);
         if range.contains(&bytes) { Ok(bytes) } else { Err(env.error(name, "is outside what HTTP/2 allows")) }
     };
-    const WINDOWS: std::ops::RangeInclusive<u32> = 65_535..=0x7fff_ffff;
     Ok(Tunnels {
         stream_window_bytes: size("HTTP2_STREAM_WINDOW_SIZE", 4 << 20, WINDOWS)?,
         connection_window_bytes: size("HTTP2_CONNECTION_WINDOW_SIZE", 16 << 20, WINDOWS)?,
-        frame_bytes: size("HTTP2_FRAME_SIZE", 1 << 20, 16_384..=16_777_215)?,
+        frame_bytes: size("HTTP2_FRAME_SIZE", 1 << 20, FRAMES)?,
         streams_each: env.parsed("POOL_MAX_STREAMS_PER_CONNECTION")?.unwrap_or(100).max(1),
         unused_release: env.duration("POOL_UNUSED_RELEASE_TIMEOUT")?.unwrap_or(Duration::from_secs(300)),
     })
@@ -302,12 +315,15 @@ fn post_quantum(env: &Environment<'_>) -> Result<bool, ConfigError> {
     }
 }
 
-fn log_json(env: &Environment<'_>) -> Result<bool, ConfigError> {
-    match env.text("LOG_FORMAT").unwrap_or("plain") {
-        "plain" => Ok(false),
-        "json" => Ok(true),
-        _ => Err(env.error("LOG_FORMAT", "is neither plain nor json")),
-    }
+fn logging(env: &Environment<'_>) -> Result<Logging, ConfigError> {
+    let format = match env.text("LOG_FORMAT").unwrap_or("plain") {
+        "plain" => Format::Text,
+        "json" => Format::Json,
+        _ => return Err(env.error("LOG_FORMAT", "is neither plain nor json")),
+    };
+    let filter = env.text("RUST_LOG").unwrap_or("info").parse();
+    let filter = filter.map_err(|e: FilterError| env.error("RUST_LOG", &e.to_string()))?;
+    Ok(Logging { filter, format })
 }
 
 fn own(env: &Environment<'_>) -> Own {

@@ -66,7 +66,7 @@ reasons! {
     PolicyChanged, "policy_changed", "DENY", Policy;
     /// The destination refused or did not answer the TCP connect.
     ConnectFailed, "connect_failed", "CONNECT", Upstream;
-    /// The TCP connect to a tunnel port timed out: often a NetworkPolicy on 15008.
+    /// The TCP connect to a tunnel port timed out: often a `NetworkPolicy` on 15008.
     TunnelConnectTimeout, "tunnel_connect_timeout", "NETWORK_POLICY", Upstream;
     /// TLS with the other proxy failed.
     TlsFailure, "tls_failure", "TLS_FAILURE", Peer;

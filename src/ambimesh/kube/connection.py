@@ -41,6 +41,7 @@ class Call:
     parameters: Mapping[str, str] = field(default_factory=dict)
     body: bytes | None = None
     content_type: str = "application/json"
+    accept: str = "application/json"
 
 
 class Connection:
@@ -119,7 +120,7 @@ class Connection:
     def _request(
         self, call: Call, *, timeout: httpx2.Timeout | None = None, identity: bool = False
     ) -> httpx2.Request:
-        headers = {"Accept": "application/json"}
+        headers = {"Accept": call.accept}
         if identity:  # compressing single events only delays them
             headers["Accept-Encoding"] = "identity"
         if call.body is not None:

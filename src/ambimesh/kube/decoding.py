@@ -74,9 +74,9 @@ class ObjectDecoder(Generic[R]):
 
 
 def without_nulls(value: Any) -> Any:
-    """Drop what is null from a JSON value; to Kubernetes it is absent."""
+    """Drop fields that are null, which to Kubernetes are absent. Nulls in lists stay: errors."""
     if isinstance(value, dict):
         return {k: without_nulls(v) for k, v in value.items() if v is not None}
     if isinstance(value, list):
-        return [without_nulls(v) for v in value if v is not None]
+        return [without_nulls(v) for v in value]
     return value

@@ -105,7 +105,7 @@ class Condition(Part, frozen=True):
     reason: str = ""
     message: str = ""
     last_transition_time: str = ""
-    observed_generation: int = 0
+    observed_generation: int | str = 0  # Istio writes the number as text
 
 
 class LabelRequirement(Part, frozen=True):

@@ -21,7 +21,7 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.certificate_lifetime, Duration::from_secs(86_400));
     assert_eq!(config.drain_deadline, Duration::from_secs(5));
     assert_eq!(config.tunnels.connection_window_bytes, 16 << 20);
-    assert_eq!((config.workers, config.log_filter.as_str(), config.log_json), (2, "info", false));
+    assert_eq!((config.workers, config.logging.filter.to_string().as_str()), (2, "info"));
 }
 
 /// The variables that the benchmark and a dedicated pod set are understood.
@@ -102,6 +102,7 @@ fn bad_values_name_the_variable_and_the_value() {
         ("HTTP2_STREAM_WINDOW_SIZE", "4294967295"),
         ("POOL_MAX_STREAMS_PER_CONNECTION", "99999"),
         ("LOG_FORMAT", "xml"),
+        ("RUST_LOG", "loud"),
         ("XDS_ROOT_CA", "/missing/root.pem"),
         ("ISTIO_METAJSON_X", "{"),
         ("COMPLIANCE_POLICY", "none"),

@@ -62,8 +62,10 @@ impl Filter {
         threshold.is_some_and(|threshold| level <= threshold)
     }
 
-    /// This filter with the directives of `other` laid over it.
-    #[must_use]
+    /// This filter with further directives laid over it.
+    ///
+    /// # Errors
+    /// One of them is no directive.
     pub fn overlaid(mut self, directives: &str) -> Result<Self, FilterError> {
         for directive in directives.split(',').map(str::trim).filter(|d| !d.is_empty()) {
             match directive.split_once('=') {

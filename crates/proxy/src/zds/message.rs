@@ -4,7 +4,7 @@ use std::os::fd::OwnedFd;
 
 use ambimesh_engine::ListenerKind;
 use ambimesh_netns::{Datagram, Namespace};
-use ambimesh_xds::wire::zds;
+use ambimesh_xds::wire::istio::workload::zds;
 use prost::Message;
 
 use super::enrolment::Reply;
@@ -132,8 +132,8 @@ fn pod(add: zds::AddWorkload, descriptors: Vec<OwnedFd>) -> Result<Pod, RequestE
 fn kind(listener: zds::Listener) -> Result<ListenerKind, RequestError> {
     match listener {
         zds::Listener::Outbound => Ok(ListenerKind::Outbound),
-        zds::Listener::InboundPlaintext => Ok(ListenerKind::InboundPlaintext),
-        zds::Listener::InboundHbone => Ok(ListenerKind::InboundHbone),
+        zds::Listener::InboundPlaintext => Ok(ListenerKind::Plaintext),
+        zds::Listener::InboundHbone => Ok(ListenerKind::Tunnel),
         zds::Listener::Unspecified => Err(RequestError::Descriptors("a listener of an unknown kind")),
     }
 }

@@ -70,11 +70,6 @@ class StatusError(Exception):
         return status
 
 
-def resource_name(kind: Kind) -> str:
-    """Name a resource as messages do: ``configmaps``, ``deployments.apps``."""
-    return f"{kind.plural}.{kind.group}" if kind.group else kind.plural
-
-
 def details(kind: Kind, name: str, **more: object) -> dict[str, Any]:
     """Give the ``details`` of a Status about one object."""
     group = {"group": kind.group} if kind.group else {}
@@ -101,7 +96,7 @@ def bad_request(message: str) -> StatusError:
 def forbidden(kind: Kind, name: str, why: str, **more: object) -> StatusError:
     """Refuse what is understood and not allowed."""
     named = f' "{name}"' if name else ""
-    message = f"{resource_name(kind)}{named} is forbidden: {why}"
+    message = f"{kind.resource}{named} is forbidden: {why}"
     return StatusError(403, message, details=details(kind, name, **more))
 
 
@@ -113,7 +108,7 @@ def no_such_resource() -> StatusError:
 
 def not_found(kind: Kind, name: str) -> StatusError:
     """Answer for an object that does not exist."""
-    message = f'{resource_name(kind)} "{name}" not found'
+    message = f'{kind.resource} "{name}" not found'
     return StatusError(404, message, details=details(kind, name))
 
 
@@ -126,13 +121,13 @@ def method_not_allowed() -> StatusError:
 def already_exists(kind: Kind, name: str, *, terminating: bool) -> StatusError:
     """Refuse a creation under a name that is taken."""
     prefix = "object is being deleted: " if terminating else ""
-    message = f'{prefix}{resource_name(kind)} "{name}" already exists'
+    message = f'{prefix}{kind.resource} "{name}" already exists'
     return StatusError(409, message, reason="AlreadyExists", details=details(kind, name))
 
 
 def conflict(kind: Kind, name: str, why: str) -> StatusError:
     """Refuse a change that was made on another state than the present one."""
-    message = f'Operation cannot be fulfilled on {resource_name(kind)} "{name}": {why}'
+    message = f'Operation cannot be fulfilled on {kind.resource} "{name}": {why}'
     return StatusError(409, message, details=details(kind, name))
 
 
@@ -179,7 +174,6 @@ def unsupported_media_type(accepted: Sequence[str]) -> StatusError:
     """Refuse a body in a format that this path does not take."""
     known = ", ".join(accepted)
     message = (
-        "the body of the request was in an unknown format - "
-        f"accepted media types include: {known}"
+        f"the body of the request was in an unknown format - accepted media types include: {known}"
     )
     return StatusError(415, message)

@@ -4,6 +4,7 @@ Whatever fails is written to a pipe as ``Failed`` and ends the child; a program 
 closes that pipe, which is how the init knows.
 """
 
+import errno
 import fcntl
 import json
 import os
@@ -30,18 +31,18 @@ class Failed:
     """What went wrong before exec: the step, the kernel's number for it, and words."""
 
     stage: str
-    errno: int
+    number: int  # errno, 0 where there is none
     text: str
 
     def encode(self) -> bytes:
         """Give it as it travels through the pipe."""
-        return json.dumps([self.stage, self.errno, self.text]).encode()
+        return json.dumps([self.stage, self.number, self.text]).encode()
 
     @classmethod
     def decode(cls, data: bytes) -> "Failed":
         """Read what ``encode`` wrote."""
-        stage, errno, text = json.loads(data)
-        return cls(str(stage), int(errno), str(text))
+        stage, number, text = json.loads(data)
+        return cls(str(stage), int(number), str(text))
 
 
 class _StageError(Exception):
@@ -102,10 +103,10 @@ def _prepare(start: Start) -> None:
 
 
 def _exec(spawn: Spawn) -> NoReturn:
+    if not spawn.argv:
+        raise _StageError(Failed("exec", errno.ENOENT, "exec: no command"))
     with _stage("exec"):
-        if not spawn.argv:
-            raise FileNotFoundError(2, "no command")
-        os.execvpe(spawn.argv[0], spawn.argv, dict(spawn.env))
+        os.execvpe(spawn.argv[0], spawn.argv, dict(spawn.env))  # noqa: S606  # no shell is right
 
 
 def _place_descriptors(spawn: Spawn, given: Sequence[int]) -> None:
@@ -172,7 +173,8 @@ def _stage(name: str) -> Iterator[None]:
     try:
         yield
     except OSError as error:
-        text = f"{name}: {error.strerror}" + (f": {error.filename}" if error.filename else "")
+        path = os.fsdecode(error.filename) if error.filename else ""
+        text = f"{name}: {error.strerror}" + (f": {path}" if path else "")
         raise _StageError(Failed(name, error.errno or 0, text)) from error
     except ValueError as error:
         raise _StageError(Failed(name, 0, f"{name}: {error}")) from error

@@ -58,7 +58,7 @@ def _mirror(path: Path) -> None:
 
 
 def _reflect(source: str, place: Path) -> None:
-    kind = os.lstat(source).st_mode  # noqa: PTH116  # below a magic link, not a path
+    kind = os.lstat(source).st_mode  # below a magic link, not a path
     if stat.S_ISLNK(kind):
         place.symlink_to(os.readlink(source))  # noqa: PTH115  # as above
         return

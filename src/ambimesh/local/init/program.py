@@ -9,20 +9,23 @@ import selectors
 import signal
 import socket
 import struct
-from collections.abc import Callable, Sequence
+import traceback
+from collections import deque
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import NoReturn
 
-from ambimesh.local.init import wire
+from ambimesh.local.init import sockets, wire
 from ambimesh.local.init.operations import Operations, RefusedError
 from ambimesh.local.init.processes import Process, Processes, raise_file_limit
 from ambimesh.local.init.protocol import (
-    MAX_DATAGRAM_BYTES,
-    MAX_DESCRIPTORS,
     DeleteSandbox,
     Done,
+    Exit,
     Failure,
     Follow,
     Message,
+    Operation,
     Refused,
     Request,
     Shutdown,
@@ -30,9 +33,9 @@ from ambimesh.local.init.protocol import (
 )
 
 _PEER_CREDENTIALS = struct.Struct("=iII")  # pid, uid, gid
+_READ = selectors.EVENT_READ
 _SEND_BUFFER_BYTES = 1 << 20  # the kernel gives less to ordinary users
 _RESCAN_SECONDS = 0.02  # while a sandbox's last processes are dying
-Answer = Callable[[Message, Sequence[int]], None]
 
 
 class Client:
@@ -41,16 +44,61 @@ class Client:
     def __init__(self, connection: socket.socket) -> None:
         self.connection = connection
         self.follows: set[str] = set()
+        self.untold: deque[Exit] = deque()  # bounded by the number of processes
+        self.is_lost = False
 
-    def send(self, message: Message, descriptors: Sequence[int] = ()) -> bool:
-        """Send without waiting; ``False`` when the client is gone or does not read."""
+    def answer(self, message: Done | Refused, descriptors: Sequence[int] = ()) -> None:
+        """Send without waiting; a client that asks and does not read is lost."""
+        if not self._sent(message, descriptors):
+            self.is_lost = True
+
+    def tell(self, ended: Exit) -> None:
+        """Send ``ended`` now, or keep it in ``untold`` until the client reads again."""
+        self.untold.append(ended)
+        self.catch_up()
+
+    def catch_up(self) -> None:
+        """Send what is untold, as far as it goes."""
+        while self.untold and self._sent(self.untold[0]):
+            self.untold.popleft()
+
+    def _sent(self, message: Message, descriptors: Sequence[int] = ()) -> bool:
+        data = wire.encode(message)
         try:
-            socket.send_fds(
-                self.connection, [wire.encode(message)], list(descriptors), socket.MSG_NOSIGNAL
-            )
-        except OSError:
+            sockets.send(self.connection, data, descriptors)
+        except BlockingIOError:
             return False
+        except OSError:
+            self.is_lost = True
         return True
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """The one answer to a request, now or later."""
+
+    client: Client
+    number: int
+
+    def done(self, facts: Mapping[str, object], descriptors: Sequence[int] = ()) -> None:
+        """Say what was done."""
+        try:
+            self.client.answer(Done(id=self.number, facts=facts), descriptors)
+        except wire.ProtocolError as error:
+            self.refuse(RefusedError(Failure.BAD_REQUEST, str(error)))
+
+    def refuse(self, error: RefusedError) -> None:
+        """Say why it was not done."""
+        failed = error.failed
+        self.client.answer(
+            Refused(
+                id=self.number,
+                failure=error.failure,
+                text=str(error),
+                stage=failed.stage if failed else "",
+                errno=failed.number if failed else 0,
+            )
+        )
 
 
 class Program:
@@ -61,9 +109,9 @@ class Program:
         self._selector = selectors.DefaultSelector()
         self._processes = Processes(raise_file_limit())
         self._operations = Operations(self._processes)
-        self._clients: dict[int, Client] = {}
-        self._starting: dict[int, tuple[Process, Answer]] = {}  # by pipe
-        self._dying: dict[str, list[Answer]] = {}  # sandboxes, with who waits for their end
+        self._clients: set[Client] = set()
+        self._starting: dict[int, tuple[Process, Reply]] = {}  # by pipe
+        self._dying: dict[str, list[Reply]] = {}  # sandboxes, with who waits for their end
 
     def run(self) -> NoReturn:
         """Serve for ever; a shutdown ends the process."""
@@ -76,170 +124,143 @@ class Program:
         self._watch(self._listener.fileno(), self._accept)
         self._watch(wake.fileno(), lambda: self._woken(wake))
         while True:
-            for key, _ in self._selector.select(_RESCAN_SECONDS if self._dying else None):
+            self._round()
+
+    def _round(self) -> None:
+        """Serve what is ready now."""
+        for key, _ in self._selector.select(_RESCAN_SECONDS if self._dying else None):
+            if self._selector.get_map().get(key.fd) is key:  # not closed earlier in this round
                 key.data()
-            for sandbox in tuple(self._dying):
-                self._kill_inhabitants(sandbox)
+        for sandbox in tuple(self._dying):
+            self._kill_inhabitants(sandbox)
+        for client in tuple(self._clients):
+            if client.is_lost:
+                self._clients.remove(client)
+                self._selector.unregister(client.connection)
+                client.connection.close()
+            else:
+                self._selector.modify(
+                    client.connection,
+                    _READ | selectors.EVENT_WRITE if client.untold else _READ,
+                    lambda client=client: self._receive(client),
+                )
 
     # -- events ----------------------------------------------------------------------------
 
-    def _watch(self, descriptor: int, callback: Callable[[], None]) -> None:
-        self._selector.register(descriptor, selectors.EVENT_READ, callback)
+    def _watch(self, source: int | socket.socket, callback: Callable[[], None]) -> None:
+        self._selector.register(source, _READ, callback)
 
     def _woken(self, wake: socket.socket) -> None:
         wake.recv(4096)
         for process in self._processes.reap():
             assert process.exit is not None
-            for client in tuple(self._clients.values()):
-                if process.spawn.owner in client.follows and not client.send(process.exit):
-                    self._disconnect(client)
-        for descriptor, (process, _) in tuple(self._starting.items()):
+            for client in self._clients:
+                if process.spawn.owner in client.follows:
+                    client.tell(process.exit)
+        for pipe, (process, _) in tuple(self._starting.items()):
             if process.report is None:  # settled by the reaping
-                self._answer_spawn(descriptor)
+                self._answer_spawn(pipe)
 
     def _accept(self) -> None:
         try:
             connection, _ = self._listener.accept()
         except OSError:  # the client has left, or there are no descriptors for it
             return
-        data = connection.getsockopt(
-            socket.SOL_SOCKET, socket.SO_PEERCRED, _PEER_CREDENTIALS.size
-        )
-        _, uid, _ = _PEER_CREDENTIALS.unpack(data)
-        if uid != os.geteuid():
+        size = _PEER_CREDENTIALS.size
+        peer = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, size)
+        if _PEER_CREDENTIALS.unpack(peer)[1] != os.geteuid():
             connection.close()
             return
         connection.setblocking(False)
         connection.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, _SEND_BUFFER_BYTES)
         client = Client(connection)
-        self._clients[connection.fileno()] = client
-        self._watch(connection.fileno(), lambda: self._receive(client))
-
-    def _disconnect(self, client: Client) -> None:
-        if self._clients.pop(client.connection.fileno(), None) is not None:
-            self._selector.unregister(client.connection.fileno())
-            client.connection.close()
+        self._clients.add(client)
+        self._watch(connection, lambda: self._receive(client))
 
     def _receive(self, client: Client) -> None:
-        if client.connection.fileno() not in self._clients:
-            return  # disconnected earlier in this round
+        client.catch_up()
         try:
-            data, descriptors, flags, _ = socket.recv_fds(
-                client.connection,
-                MAX_DATAGRAM_BYTES + 1,
-                MAX_DESCRIPTORS,
-                socket.MSG_CMSG_CLOEXEC,
-            )
+            received = sockets.receive(client.connection)
         except BlockingIOError:
             return
         except OSError:
-            data, descriptors, flags = b"", [], 0
+            client.is_lost = True
+            return
         try:
-            if data:
-                self._serve(client, data, descriptors, flags)
+            if received.data:
+                self._serve(client, received)
             else:
-                self._disconnect(client)
+                client.is_lost = True
         finally:
-            for descriptor in descriptors:  # what an operation wants to keep, it has copied
+            for descriptor in received.descriptors:  # what is to be kept, has been copied
                 os.close(descriptor)
 
     # -- requests --------------------------------------------------------------------------
 
-    def _serve(self, client: Client, data: bytes, descriptors: Sequence[int], flags: int) -> None:
-        def answer(message: Message, given: Sequence[int]) -> None:
-            if not client.send(message, given):
-                self._disconnect(client)
-
-        number = None
+    def _serve(self, client: Client, received: sockets.Received) -> None:
+        """Answer one datagram; what has no number to answer under ends the connection."""
         try:
-            if flags & (socket.MSG_TRUNC | socket.MSG_CTRUNC):
-                raise wire.ProtocolError("a message was cut")
-            message = wire.decode(data)
-            if not isinstance(message, Request):
-                raise wire.ProtocolError("not a request")
-            number = message.id
-            self._do(client, message, descriptors, answer)
+            message = wire.decode(received.data)
         except wire.ProtocolError as error:
-            number = number if number is not None else error.request
-            if number is None:
-                self._disconnect(client)
-            else:
-                answer(_refusal(number, RefusedError(Failure.BAD_REQUEST, str(error))), ())
+            self._reject(client, error)
+            return
+        if not isinstance(message, Request):
+            client.is_lost = True
+            return
+        reply = Reply(client, message.id)
+        if received.is_cut:
+            reply.refuse(RefusedError(Failure.BAD_REQUEST, "descriptors were lost on the way"))
+            return
+        try:
+            self._do(message.operation, received.descriptors, reply)
         except RefusedError as error:
-            assert number is not None
-            answer(_refusal(number, error), ())
+            reply.refuse(error)
+        except Exception as error:  # noqa: BLE001  # a bug ends one request, never all pods
+            traceback.print_exc()
+            reply.refuse(RefusedError(Failure.SYSTEM, f"{type(error).__name__}: {error}"))
 
-    def _do(
-        self, client: Client, request: Request, descriptors: Sequence[int], answer: Answer
-    ) -> None:
-        operation = request.operation
+    def _reject(self, client: Client, error: wire.ProtocolError) -> None:
+        if error.request is None:
+            client.is_lost = True
+        else:
+            refused = RefusedError(Failure.BAD_REQUEST, str(error))
+            Reply(client, error.request).refuse(refused)
+
+    def _do(self, operation: Operation, descriptors: Sequence[int], reply: Reply) -> None:
         match operation:
             case Spawn():
                 process = self._operations.spawn(operation, descriptors, dying=self._dying)
-                assert process.report is not None
-                self._starting[process.report] = (process, _numbered(request.id, answer))
                 pipe = process.report
+                assert pipe is not None
+                self._starting[pipe] = (process, reply)
                 self._watch(pipe, lambda: self._answer_spawn(pipe))
             case Follow(owner=owner):
-                client.follows.add(owner)
-                answer(Done(id=request.id), ())
+                reply.client.follows.add(owner)
+                reply.done({})
             case DeleteSandbox(key=key):
-                waiting = self._dying.setdefault(key, [])
-                waiting.append(_numbered(request.id, answer))
+                self._dying.setdefault(key, []).append(reply)
                 self._kill_inhabitants(key)
             case Shutdown():
                 os._exit(0)  # the first process: the kernel ends all others
             case _:
-                facts, given = self._operations.do(operation, descriptors)
-                answer(Done(id=request.id, facts=facts), given)
+                reply.done(*self._operations.do(operation, descriptors))
 
     def _answer_spawn(self, pipe: int) -> None:
-        if pipe not in self._starting:
-            return  # answered earlier in this round
-        process, answer = self._starting.pop(pipe)
+        """Answer for a child whose pipe has something to say, or has been read."""
         self._selector.unregister(pipe)
+        process, reply = self._starting.pop(pipe)
         if process.report is not None:
             self._processes.settle(process)
         if process.failed is None:
-            answer(Done(id=0, facts={"pid": process.pid}), ())
+            reply.done({"pid": process.pid})
         else:
             failed = process.failed
-            answer(_refusal(0, RefusedError(Failure.SYSTEM, failed.text, failed)), ())
+            reply.refuse(RefusedError(Failure.SYSTEM, failed.text, failed))
 
     def _kill_inhabitants(self, sandbox: str) -> None:
-        if not self._operations.kill_inhabitants(sandbox):
-            return
-        for answer in self._dying.pop(sandbox):
-            answer(Done(id=0), ())
-
-
-def _numbered(number: int, answer: Answer) -> Answer:
-    """Give an ``answer`` that puts ``number`` into what is sent later."""
-
-    def later(message: Message, descriptors: Sequence[int]) -> None:
-        match message:
-            case Done(facts=facts):
-                answer(Done(id=number, facts=facts), descriptors)
-            case Refused():
-                answer(
-                    Refused(
-                        id=number,
-                        failure=message.failure,
-                        text=message.text,
-                        stage=message.stage,
-                        errno=message.errno,
-                    ),
-                    descriptors,
-                )
-            case _:
-                answer(message, descriptors)
-
-    return later
-
-
-def _refusal(number: int, error: RefusedError) -> Refused:
-    stage, errno = (error.failed.stage, error.failed.errno) if error.failed else ("", 0)
-    return Refused(id=number, failure=error.failure, text=str(error), stage=stage, errno=errno)
+        if self._operations.kill_inhabitants(sandbox):
+            for reply in self._dying.pop(sandbox):
+                reply.done({})
 
 
 def _do_nothing(_number: int, _frame: object) -> None:

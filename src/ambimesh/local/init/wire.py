@@ -20,7 +20,7 @@ from ambimesh.local.init.protocol import (
 T = TypeVar("T")
 
 
-class ProtocolError(Exception):
+class ProtocolError(ValueError):
     """A datagram is not what the protocol allows; the text says where."""
 
     def __init__(self, text: str, *, request: int | None = None) -> None:

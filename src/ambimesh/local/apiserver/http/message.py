@@ -1,6 +1,6 @@
 """Requests and answers between the ASGI server and our handlers."""
 
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import AsyncGenerator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Protocol
 from urllib.parse import parse_qsl
@@ -111,7 +111,7 @@ class Response:
 class Streamed:
     """An answer that is made while it is sent; its end ends the answer cleanly."""
 
-    chunks: AsyncIterator[bytes]
+    chunks: AsyncGenerator[bytes, None]
     content_type: str = JSON
 
 

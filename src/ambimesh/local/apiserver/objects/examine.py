@@ -1,7 +1,15 @@
 """Check an object against the types of its kind, and answer in Kubernetes' words."""
 
+from collections.abc import Sequence
+
 from ambimesh.local.apiserver.objects.options import Validation
-from ambimesh.local.apiserver.status import StatusError, bad_request, details, resource_name
+from ambimesh.local.apiserver.status import (
+    StatusCause,
+    StatusError,
+    bad_request,
+    details,
+    invalid,
+)
 from ambimesh.local.apiserver.store.entry import JsonObject
 from ambimesh.local.apiserver.types import validate
 from ambimesh.local.apiserver.types.kinds import Kind
@@ -39,16 +47,29 @@ def examine(
     checked = validate.check(kind, obj, "Warn")
     name = obj["metadata"].get("name") or obj["metadata"].get("generateName") or ""
     if checked.causes:
-        causes = [
-            {"reason": cause.reason, "field": cause.field, "message": cause.message}
-            for cause in checked.causes
-        ]
-        told = ", ".join(f"{cause['field']}: {cause['message']}" for cause in causes)
-        raise _unusable(kind, str(name), told, causes)
+        raise _refusal(kind, str(name), checked.causes)
     warnings = tuple(warning for warning in checked.warnings if warning not in known)
     if warnings and mode == "Strict":
         raise strict_refusal(kind, warnings)
     return checked.obj, warnings if mode == "Warn" else ()
+
+
+def examine_configuration(
+    kind: Kind, config: JsonObject, mode: Validation
+) -> tuple[JsonObject, tuple[str, ...]]:
+    """Check the types of a part of an object, as server-side apply has it.
+
+    What is missing or out of bounds is seen when the whole object is there.
+
+    Errors: StatusError 400.
+    """
+    checked = validate.check(kind, config, "Warn")
+    wrong = tuple(cause for cause in checked.causes if cause.reason == "FieldValueTypeInvalid")
+    if wrong:
+        raise _refusal(kind, str(config["metadata"].get("name") or ""), wrong)
+    if checked.warnings and mode == "Strict":
+        raise strict_refusal(kind, checked.warnings)
+    return checked.obj, checked.warnings if mode == "Warn" else ()
 
 
 def complaints(kind: Kind, obj: JsonObject) -> frozenset[str]:
@@ -65,11 +86,18 @@ def strict_refusal(kind: Kind, complaints: tuple[str, ...]) -> StatusError:
     )
 
 
-def _unusable(
-    kind: Kind, name: str, told: str, causes: list[dict[str, str]] | None = None
-) -> StatusError:
+def _refusal(kind: Kind, name: str, found: tuple[validate.Cause, ...]) -> StatusError:
+    causes = [StatusCause(reason=c.reason, field=c.field, message=c.message) for c in found]
+    if all(cause.reason != "FieldValueTypeInvalid" for cause in causes):
+        return invalid(kind, name, causes)
+    told = ", ".join(f"{cause.field}: {cause.message}" for cause in causes)
+    return _unusable(kind, name, told, causes)
+
+
+def _unusable(kind: Kind, name: str, told: str, causes: Sequence[StatusCause] = ()) -> StatusError:
     message = (
         f'{kind.kind} in version "{kind.version}" cannot be handled as a {kind.kind}:'
-        f' {resource_name(kind)} "{name}": {told}'
+        f' {kind.resource} "{name}": {told}'
     )
-    return StatusError(400, message, details=details(kind, name, causes=causes or []))
+    more = {"causes": [cause.body() for cause in causes]} if causes else {}
+    return StatusError(400, message, details=details(kind, name, **more))

@@ -5,7 +5,7 @@ one of them knows the other: 198.19.1.7 and fd98:616d:6269:ffff::107.
 """
 
 import ipaddress
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 from ambimesh.local.apiserver.status import StatusError, invalid_field
@@ -55,7 +55,9 @@ class ServiceAddresses:
         key = Key(obj["metadata"]["namespace"], obj["metadata"]["name"])
         if spec.get("type") == "ExternalName":
             return
-        wanted = list(spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else []))
+        wanted = list(
+            spec.get("clusterIPs") or ([spec["clusterIP"]] if spec.get("clusterIP") else [])
+        )
         families = self._families(spec, wanted)
         spec["ipFamilies"] = families
         spec["ipFamilyPolicy"] = spec.get("ipFamilyPolicy") or (
@@ -80,9 +82,7 @@ class ServiceAddresses:
             return families  # who names families and no policy gets exactly those
         return families + [family for family in RANGES if family not in families]
 
-    def _choose(
-        self, kind: Kind, key: Key, wanted: list[str], families: list[str]
-    ) -> list[str]:
+    def _choose(self, kind: Kind, key: Key, wanted: list[str], families: list[str]) -> list[str]:
         by_family = {("IPv6" if ":" in address else "IPv4"): address for address in wanted}
         for address in wanted:
             self._require_free(kind, key, address)
@@ -98,13 +98,14 @@ class ServiceAddresses:
         if offset is None:
             ranges = ", ".join(str(network) for network in RANGES.values())
             why = f"provided IP is not in the valid range. The ranges of valid IPs are {ranges}"
-        elif self._is_taken(address) and self._holders.get(address) != key:
-            why = "provided IP is already allocated"
-        elif offset == API_OFFSET and key != API_SERVICE:
+        elif self._is_anothers(key, address) or (offset == API_OFFSET and key != API_SERVICE):
             why = "provided IP is already allocated"
         if why:
             message = f'Invalid value: "{address}": failed to allocate IP {address}: {why}'
             raise invalid_field(kind, key.name, "spec.clusterIPs", message)
+
+    def _is_anothers(self, key: Key, address: str) -> bool:
+        return self._is_taken(address) and self._holders.get(address) != key
 
     def _free_offset(self, families: list[str]) -> int:
         for offset in self._offsets():
@@ -114,8 +115,8 @@ class ServiceAddresses:
         raise StatusError(500, "no service address is free in the ranges of this mesh")
 
     def _offsets(self) -> Iterator[int]:
-        yield from range(self._next, _AFTER_LAST_OFFSET)
-        yield from range(_FIRST_OFFSET, min(self._next, _AFTER_LAST_OFFSET))
+        yield from _usual(range(self._next, _AFTER_LAST_OFFSET))
+        yield from _usual(range(_FIRST_OFFSET, min(self._next, _AFTER_LAST_OFFSET)))
 
     def _is_taken(self, address: str) -> bool:
         holder = self._holders.get(address)
@@ -126,6 +127,11 @@ class ServiceAddresses:
             return True
         del self._holders[address]
         return False
+
+
+def _usual(offsets: Iterable[int]) -> Iterator[int]:
+    """Leave out what looks like a network or a broadcast address: some programs refuse those."""
+    return (offset for offset in offsets if offset & 0xFF not in (0, 0xFF))
 
 
 def _offset(address: str) -> int | None:

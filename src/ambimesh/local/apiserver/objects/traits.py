@@ -65,9 +65,6 @@ def _shown(value: object) -> str:
     return f'"{value}"' if isinstance(value, str) else str(value)
 
 
-# --- Namespace ------------------------------------------------------------------------------
-
-
 def _new_namespace(kind: Kind, obj: JsonObject) -> None:
     del kind
     obj.setdefault("spec", {}).setdefault("finalizers", ["kubernetes"])
@@ -85,8 +82,6 @@ def _label_namespace(obj: JsonObject) -> None:
     labels = obj["metadata"].setdefault("labels", {})
     labels["kubernetes.io/metadata.name"] = obj["metadata"]["name"]
 
-
-# --- Pod ------------------------------------------------------------------------------------
 
 _POD_CHANGEABLE = ("activeDeadlineSeconds", "tolerations", "terminationGracePeriodSeconds")
 
@@ -134,9 +129,6 @@ def _fixed_pod_spec(pod: JsonObject) -> dict[str, Any]:
     return spec
 
 
-# --- Deployment and ReplicaSet --------------------------------------------------------------
-
-
 def _new_workload(kind: Kind, obj: JsonObject) -> None:
     obj.pop("status", None)
     _require_template(kind, obj)
@@ -155,9 +147,7 @@ def _require_template(kind: Kind, obj: JsonObject) -> None:
     labels = (template.get("metadata") or {}).get("labels") or {}
     selector = from_object(spec["selector"])
     if not selector.requirements or not selector.matches(labels):
-        told = (
-            f"Invalid value: {_go_map(labels)}: `selector` does not match template `labels`"
-        )
+        told = f"Invalid value: {_go_map(labels)}: `selector` does not match template `labels`"
         raise invalid_field(kind, _name(obj), "spec.template.metadata.labels", told)
     _require_pod_spec(kind, obj, template.get("spec") or {}, "spec.template.spec")
 
@@ -165,9 +155,6 @@ def _require_template(kind: Kind, obj: JsonObject) -> None:
 def _go_map(labels: dict[str, str]) -> str:
     pairs = ", ".join(f'"{key}":"{value}"' for key, value in sorted(labels.items()))
     return f"{{{pairs}}}"
-
-
-# --- Service --------------------------------------------------------------------------------
 
 
 def _new_service(kind: Kind, obj: JsonObject) -> None:
@@ -212,9 +199,6 @@ def _require_ports(kind: Kind, obj: JsonObject) -> None:
         seen.add(one)
 
 
-# --- ConfigMap and Secret -------------------------------------------------------------------
-
-
 def _new_secret(kind: Kind, obj: JsonObject) -> None:
     obj["type"] = obj.get("type") or "Opaque"
     _fold_string_data(kind, obj)
@@ -245,9 +229,6 @@ def _require_mutable(kind: Kind, old: JsonObject, new: JsonObject) -> None:
         if old.get(field) != new.get(field):
             told = "Forbidden: field is immutable when `immutable` is set"
             raise invalid_field(kind, _name(new), field, told, "FieldValueForbidden")
-
-
-# --- EndpointSlice --------------------------------------------------------------------------
 
 
 def _changed_slice(kind: Kind, old: JsonObject, new: JsonObject) -> None:

@@ -109,6 +109,18 @@ class Store:
         self._queue.put(staged)
         return staged
 
+    def staged(self, resource: str) -> list[Entry]:
+        """Give what is staged of a resource and not on disk yet."""
+        return [staged.entry for staged in self._staged if staged.resource == resource]
+
+    async def settled(self) -> None:
+        """Wait until everything staged so far is on disk.
+
+        Errors: StoreUnavailableError when it could not be saved.
+        """
+        if self._staged:
+            await self._staged[-1]
+
     def _write(self, loop: asyncio.AbstractEventLoop) -> None:
         """Run in the writer thread: group, commit, hand over."""
         failed_epoch = -1

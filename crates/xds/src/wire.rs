@@ -1,0 +1,5 @@
+//! Generated messages, by package. Names and numbers are those of the files in `/proto`.
+#![expect(missing_docs, reason = "generated; the definitions carry the comments")]
+#![expect(clippy::pedantic, reason = "generated")]
+
+include!(concat!(env!("OUT_DIR"), "/wire.rs"));

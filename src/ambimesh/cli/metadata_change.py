@@ -1,0 +1,62 @@
+"""What ``ambi label`` and ``ambi annotate`` share: setting and taking away pairs."""
+
+from collections.abc import Iterable
+from pathlib import Path
+
+import click
+
+from ambimesh.cli.mesh_options import find_kubeconfig, run_async
+from ambimesh.diagnostics import catalogue
+from ambimesh.diagnostics.problem import UsageError
+from ambimesh.kube.documents import Documents
+
+
+def read_pairs(arguments: Iterable[str]) -> tuple[list[str], dict[str, str | None]]:
+    """Take names and changes apart: ``key=value`` sets, ``key-`` takes away.
+
+    Raises:
+        UsageError: AMB0206, no change is among the arguments.
+    """
+    names: list[str] = []
+    changes: dict[str, str | None] = {}
+    for argument in arguments:
+        key, equals, value = argument.partition("=")
+        if equals and key:
+            changes[key] = value
+        elif argument.endswith("-") and len(argument) > 1:
+            changes[argument[:-1]] = None
+        elif changes or equals:
+            raise UsageError(catalogue.LABEL_MALFORMED.problem(argument=argument))
+        else:
+            names.append(argument)
+    if not changes:
+        last = names[-1] if names else "nothing"
+        raise UsageError(catalogue.LABEL_MALFORMED.problem(argument=last))
+    if not names:
+        raise UsageError(catalogue.OBJECT_NAME_MISSING.problem())
+    return names, changes
+
+
+def change(
+    field: str, kind: str, arguments: tuple[str, ...], namespace: str, kubeconfig: Path | None
+) -> None:
+    """Change ``labels`` or ``annotations`` of the named objects."""
+    names, changes = read_pairs(arguments)
+    run_async(_change(find_kubeconfig(kubeconfig), field, kind, names, changes, namespace))
+
+
+async def _change(  # what to change, where, on what
+    kubeconfig: Path,
+    field: str,
+    word: str,
+    names: list[str],
+    changes: dict[str, str | None],
+    namespace: str,
+) -> None:
+    async with Documents.open(kubeconfig) as documents:
+        kind = documents.kind(word)
+        where = namespace if kind.namespaced else ""
+        for name in names:
+            await documents.merge(kind, where, name, {"metadata": {field: changes}})
+            done = "labeled" if field == "labels" else "annotated"
+            click.echo(f"{kind.plural}/{name} {done}")

@@ -1,0 +1,1 @@
+"""What follows from objects: slices of services, pods of deployments, places of pods."""

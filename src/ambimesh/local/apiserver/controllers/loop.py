@@ -1,0 +1,108 @@
+"""The loop that every controller runs in: what changed, which keys that concerns, look again."""
+
+import asyncio
+import sys
+from collections.abc import Callable, Iterable
+from typing import Protocol
+
+from ambimesh.local.apiserver.status import StatusError
+from ambimesh.local.apiserver.store.entry import Event, Key
+from ambimesh.local.apiserver.store.feed import Feed
+from ambimesh.local.apiserver.store.history import FellBehindError
+from ambimesh.local.apiserver.store.store import Store, StoreUnavailableError
+
+RETRY_SECONDS = 1.0
+
+
+class Reconciler(Protocol):
+    """Makes the world match one object at a time; level-triggered.
+
+    Invariants: `reconcile` reads the present state and may be called at any time, any number
+    of times, also for what is gone.
+    """
+
+    resources: tuple[str, ...]  # those whose changes matter
+
+    def concerned(self, resource: str, event: Event) -> Iterable[Key]:
+        """Name what has to be looked at after an event."""
+        ...
+
+    def everything(self) -> Iterable[Key]:
+        """Name all there is to look at."""
+        ...
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Look at one; gives after how many seconds to look again without an event.
+
+        Errors: StatusError, StoreUnavailableError: it is looked at again.
+        """
+        ...
+
+
+class ControllerLoop:
+    """Runs one reconciler."""
+
+    def __init__(
+        self, store: Store, reconciler: Reconciler, retry_seconds: float = RETRY_SECONDS
+    ) -> None:
+        self._store = store
+        self._reconciler = reconciler
+        self._retry_seconds = retry_seconds
+        self._due: dict[Key, float] = {}  # when, by the loop's clock
+
+    async def run(self, *, started: Callable[[], None]) -> None:
+        """Run until cancelled."""
+        feed = Feed(self._store, self._reconciler.resources)
+        try:
+            self._add(self._reconciler.everything())
+            started()
+            while True:
+                self._read(feed)
+                for key in self._take_due():
+                    await self._reconcile(key)
+                    self._read(feed)
+                await self._pause(feed)
+        finally:
+            feed.close()
+
+    def _add(self, keys: Iterable[Key]) -> None:
+        now = asyncio.get_running_loop().time()
+        for key in keys:
+            self._due[key] = now
+
+    def _read(self, feed: Feed) -> None:
+        try:
+            for resource, event in feed.read():
+                self._add(self._reconciler.concerned(resource, event))
+        except FellBehindError:
+            self._add(self._reconciler.everything())
+
+    def _take_due(self) -> list[Key]:
+        now = asyncio.get_running_loop().time()
+        due = [key for key, when in self._due.items() if when <= now]
+        for key in due:
+            del self._due[key]
+        return due
+
+    async def _reconcile(self, key: Key) -> None:
+        try:
+            again = await self._reconciler.reconcile(key)
+        except (StatusError, StoreUnavailableError) as error:
+            name = type(self._reconciler).__name__
+            where = "/".join(filter(None, key))
+            sys.stderr.write(f"{name} {where}: {error}; trying again\n")
+            again = self._retry_seconds
+        if again is not None:
+            when = asyncio.get_running_loop().time() + again
+            self._due[key] = min(when, self._due.get(key, when))
+
+    async def _pause(self, feed: Feed) -> None:
+        """Wait for an event, or for the time at which something is due."""
+        if not self._due:
+            await feed.wait()
+            return
+        try:
+            async with asyncio.timeout_at(min(self._due.values())):
+                await feed.wait()
+        except TimeoutError:
+            return

@@ -1,0 +1,1 @@
+"""The three ways to change an object by saying what differs. Pure."""

@@ -1,0 +1,1 @@
+"""Service addresses and cluster names for the pods of a node, captured or not."""
