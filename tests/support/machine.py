@@ -178,11 +178,8 @@ def make_ordinary_python(folder: Path) -> Path:
 
 def _interpreters() -> Sequence[Path]:
     name = f"python{sys.version_info.major}.{sys.version_info.minor}"
-    found = [Path(sys.executable).resolve()]
-    for folder in os.environ["PATH"].split(":"):
-        if path := shutil.which(name, path=folder):
-            found.append(Path(path).resolve())
-    return found
+    found = (shutil.which(name, path=folder) for folder in os.environ["PATH"].split(":"))
+    return [Path(path).resolve() for path in (sys.executable, *found) if path]
 
 
 def _others_may_run(path: Path) -> bool:

@@ -135,9 +135,7 @@ impl Worker {
         let Some(flow) = self.flows.get(key) else { return };
         match (flow.report.facts.direction, &flow.phase) {
             (Direction::Outbound, Phase::AwaitWorkload) => self.route(key),
-            (Direction::Outbound, Phase::AwaitCertificate | Phase::AwaitTunnel(_)) => {
-                self.join_with_certificate(key);
-            }
+            (Direction::Outbound, Phase::AwaitTunnel(_)) => self.join_with_certificate(key),
             (Direction::InboundPlaintext, Phase::AwaitWorkload) => self.admit_plaintext(key),
             _ => {}
         }

@@ -97,7 +97,7 @@ impl Worker {
                 let detail = "failed to fetch information about local workload: timed out";
                 self.finish(key, CloseReason::WorkloadUnknown, Some(detail));
             }
-            (TimerKind::Certificate, Phase::AwaitTunnel(_) | Phase::AwaitCertificate) => {
+            (TimerKind::Certificate, Phase::AwaitTunnel(_)) => {
                 self.give_up_certificate(key);
             }
             (TimerKind::Connect, Phase::Connecting) => {

@@ -37,9 +37,7 @@ pub(crate) struct Flow {
 pub(crate) enum Phase {
     /// Until discovery knows the local workload.
     AwaitWorkload,
-    /// Until the local identity has a certificate.
-    AwaitCertificate,
-    /// Until a tunnel takes it.
+    /// Until the source has a certificate and a tunnel takes it.
     AwaitTunnel(Box<Hop>),
     /// Until the other proxy has answered CONNECT.
     AwaitAnswer(Box<Hop>),

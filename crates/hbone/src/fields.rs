@@ -177,7 +177,9 @@ const PSEUDO_HEADERS: [&str; 6] = [
 mod tests {
     use super::*;
 
-    fn collect(fields: &[(&str, &str)]) -> Fields {
+    type Lines<'a> = &'a [(&'a str, &'a str)];
+
+    fn collect(fields: Lines) -> Fields {
         let mut collected = Fields::new(1000);
         for (name, value) in fields {
             collected.field(name.as_bytes(), value.as_bytes());
@@ -190,7 +192,7 @@ mod tests {
     fn bad_requests_say_what_is_wrong() {
         let connect = (":method", "CONNECT");
         let long = "x".repeat(1000);
-        let cases: [(&[(&str, &str)], &str, u16); 9] = [
+        let cases: [(Lines, &str, u16); 9] = [
             (
                 &[(":method", "GET"), (":path", "/")],
                 "expected method CONNECT, got GET",

@@ -148,7 +148,7 @@ fn small_stream_window_holds_once_confirmed() {
 /// The number of a server's first stream, which only the codec can make.
 fn first_stream() -> StreamId {
     let mut client = client_with(Frames::server());
-    client.open(&request()).unwrap()
+    client.open(&request()).expect("room")
 }
 
 /// More than the connection window ends the tunnel, however many streams share it.
@@ -159,7 +159,7 @@ fn connection_window_is_enforced() {
         ..Settings::server()
     };
     let mut server = Connection::new(Role::Server, settings);
-    let payload = [0; 32_768];
+    let payload = vec![0; 32_768];
     let frames = Frames::client()
         .connect(1, "a:1")
         .connect(3, "a:1")
@@ -194,7 +194,7 @@ fn padding_returns_its_credit() {
         assert!(feed(&mut server, Frames::new().padded_data(1, b"", 255, false)).is_empty());
     }
     server.control().clear();
-    let seen = feed(&mut server, Frames::new().data(1, &[1; 40_000], false));
+    let seen = feed(&mut server, Frames::new().data(1, &vec![1; 40_000], false));
     assert_eq!(seen.len(), 1);
 }
 

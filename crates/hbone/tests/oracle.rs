@@ -47,7 +47,7 @@ fn settings(role: Role, tuning: Tuning) -> Settings {
 
 fn payload(seed: usize, length: usize) -> Vec<u8> {
     (0..length)
-        .map(|at| ((at * 31 + seed * 17) ^ (at >> 8)) as u8)
+        .map(|at| ((at * 31 + seed * 17) ^ (at >> 8)).to_le_bytes()[0])
         .collect()
 }
 

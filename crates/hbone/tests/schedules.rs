@@ -110,12 +110,12 @@ impl World {
         }
     }
 
-    fn step(&mut self, step: Step) {
+    fn step(&mut self, step: &Step) {
         let pick = |streams: &BTreeMap<StreamId, Modelled>, choice: usize| {
             let count = streams.len().max(1);
             streams.keys().rev().nth(choice % count.min(8)).copied()
         };
-        match step {
+        match *step {
             Step::Open => self.open(),
             Step::Carry { is_up, most } => {
                 self.carry(is_up, most);
@@ -209,9 +209,9 @@ impl World {
         } else {
             &mut self.server
         };
-        let had_ended = end.connection.has_ended(stream);
+        let was_ended = end.connection.has_ended(stream);
         end.connection.end(stream);
-        let has_ended = !had_ended && end.connection.has_ended(stream);
+        let has_ended = !was_ended && end.connection.has_ended(stream);
         self.model(stream).direction(is_up).has_ended |= has_ended;
     }
 
@@ -229,9 +229,10 @@ impl World {
 
     fn carry(&mut self, is_up: bool, most: usize) -> usize {
         let streams = &mut self.streams;
-        let (from, to) = match is_up {
-            true => (&mut self.client, &mut self.server),
-            false => (&mut self.server, &mut self.client),
+        let (from, to) = if is_up {
+            (&mut self.client, &mut self.server)
+        } else {
+            (&mut self.server, &mut self.client)
         };
         let carried = carry(from, to, most, |_, event| match event {
             Event::Data { stream, bytes } => {
@@ -344,7 +345,7 @@ proptest! {
         let mut world = World::new(client, server);
 
         for step in steps {
-            world.step(step);
+            world.step(&step);
         }
 
         world.finish(100_000);

@@ -25,7 +25,7 @@ fn tunnel() -> (End, End, StreamId) {
 fn events(from: &mut End, to: &mut End) -> Vec<String> {
     let mut seen = Vec::new();
     carry(from, to, usize::MAX, |_, event| {
-        seen.push(format!("{event:?}"))
+        seen.push(format!("{event:?}"));
     });
     seen
 }

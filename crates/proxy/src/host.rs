@@ -3,8 +3,8 @@
 use std::os::fd::{AsFd, OwnedFd};
 use std::sync::Arc;
 
-use ambimesh_engine::{AddWorkload, Command, Engine, ListenerKind, PodInfo};
-use ambimesh_netns::{ListenOptions, Namespace, listen};
+use ambimesh_engine::{AddWorkload, Command, Engine, PodInfo};
+use ambimesh_netns::Namespace;
 
 use crate::config::WorkloadName;
 use crate::ending::{Cause, EndSender};
@@ -12,35 +12,22 @@ use crate::zds::{Host, Pod, StartError};
 
 /// Starts and stops pods in the engine.
 pub(crate) struct EngineHost {
-    /// The data path.
+    /// The data path. It makes the listeners that the agent did not.
     pub(crate) engine: Arc<Engine>,
-    /// How to listen in a pod whose agent made no listeners.
-    pub(crate) options: ListenOptions,
     /// Where to say that a newer generation has taken over.
     pub(crate) ending: EndSender,
 }
 
 impl Host for EngineHost {
     fn start(&mut self, pod: &Pod) -> Result<(), StartError> {
-        let copy = |descriptor: &dyn AsFd| {
-            descriptor
-                .as_fd()
-                .try_clone_to_owned()
-                .map_err(|e| StartError(format!("cannot copy a descriptor: {e}")))
-        };
-        let listeners = if pod.listeners.is_empty() {
-            listen_in(&pod.namespace, self.options)?
-        } else {
-            let listeners = pod.listeners.iter().map(|(kind, socket)| Ok((*kind, copy(socket)?)));
-            listeners.collect::<Result<_, StartError>>()?
-        };
+        let listeners = pod.listeners.iter().map(|(kind, socket)| Ok((*kind, copy(socket)?)));
         let netns = Namespace::from_descriptor(copy(&pod.namespace)?)
             .map_err(|e| StartError(format!("cannot use the pod's network namespace: {e}")))?;
         let command = AddWorkload {
             uid: pod.uid.as_str().into(),
             pod: pod_info(&pod.name),
             netns: Some(netns),
-            listeners,
+            listeners: listeners.collect::<Result<_, StartError>>()?,
         };
         let started = self.engine.send(Command::AddWorkload(command));
         started.map_err(|error| StartError(error.to_string()))
@@ -66,21 +53,7 @@ pub(crate) fn pod_info(name: &WorkloadName) -> PodInfo {
     }
 }
 
-/// Makes every listener of a pod inside its namespace.
-///
-/// # Errors
-/// The namespace cannot be entered, or a port is taken. Nothing stays bound then.
-pub(crate) fn listen_in(
-    namespace: &Namespace,
-    options: ListenOptions,
-) -> Result<Vec<(ListenerKind, OwnedFd)>, StartError> {
-    let listen_all = || {
-        let one = |kind: ListenerKind| match listen(kind.port(), options) {
-            Ok(socket) => Ok((kind, socket)),
-            Err(error) => Err(StartError(format!("failed to bind to address [::]:{}: {error}", kind.port()))),
-        };
-        ListenerKind::ALL.into_iter().map(one).collect()
-    };
-    let visited = namespace.enter(listen_all);
-    visited.map_err(|e| StartError(format!("cannot enter the pod's network namespace: {e}")))?
+fn copy(descriptor: &impl AsFd) -> Result<OwnedFd, StartError> {
+    let copied = descriptor.as_fd().try_clone_to_owned();
+    copied.map_err(|e| StartError(format!("cannot copy a descriptor: {e}")))
 }

@@ -10,9 +10,11 @@ mod backoff;
 mod build_info;
 mod certificates;
 mod config;
+mod control_plane;
 mod ending;
 mod host;
 mod http;
+mod lifecycle;
 mod log;
 mod metrics;
 mod readiness;
@@ -20,4 +22,5 @@ mod telemetry;
 mod zds;
 
 pub use build_info::BuildInfo;
-pub use config::{Config, ConfigError};
+pub use config::{Config, ConfigError, Machine};
+pub use lifecycle::run;

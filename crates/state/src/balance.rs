@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use crate::draw::Draw;
 use crate::service::{Endpoint, HealthPolicy, Mode, Scope, Service};
 use crate::snapshot::Snapshot;
 use crate::workload::{Health, Workload};
@@ -13,6 +14,16 @@ pub(crate) enum Purpose {
     Waypoint,
 }
 
+/// What is wanted of a service.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Wanted<'a> {
+    /// Who asks.
+    pub(crate) source: &'a Workload,
+    /// The service's port.
+    pub(crate) port: u16,
+    pub(crate) purpose: Purpose,
+}
+
 /// An endpoint, and its port for the service port that was asked for.
 #[derive(Clone, Debug)]
 pub(crate) struct Chosen<'a> {
@@ -21,58 +32,54 @@ pub(crate) struct Chosen<'a> {
 }
 
 impl Snapshot {
-    /// Picks an endpoint by preference, then at random by capacity. `draw` is the randomness: the
-    /// same draw picks the same endpoint.
+    /// Picks an endpoint by preference, then at random by capacity: the same draw picks the same.
     pub(crate) fn pick(
         &self,
         service: &Service,
-        port: u16,
-        source: &Workload,
-        purpose: Purpose,
-        draw: u64,
+        wanted: &Wanted<'_>,
+        draw: &mut Draw,
     ) -> Option<Chosen<'_>> {
-        let key = service.key();
-        let candidates = || {
-            self.endpoints(&key)
-                .filter_map(move |e| self.candidate(service, e, port, purpose))
-                .filter_map(move |chosen| {
-                    rank(&service.load_balancing, source, chosen.workload).map(|r| (r, chosen))
-                })
-        };
-        let best = candidates().map(|(rank, _)| rank).max()?;
-        let group = || {
-            candidates()
-                .filter(|(rank, _)| *rank == best)
-                .map(|(_, chosen)| chosen)
-        };
-        let total: u64 = group().map(|c| u64::from(c.workload.capacity)).sum();
-        let mut left = draw.checked_rem(total)?;
-        group().find(|chosen| {
-            let capacity = u64::from(chosen.workload.capacity);
-            let is_it = left < capacity;
-            left = left.saturating_sub(capacity);
-            is_it
-        })
+        let mut best = 0;
+        let mut group: Vec<Chosen<'_>> = Vec::new();
+        for endpoint in self.endpoints(&service.key()) {
+            let Some((rank, chosen)) = self.candidate(service, endpoint, wanted) else {
+                continue;
+            };
+            if rank > best {
+                best = rank;
+                group.clear();
+            }
+            if rank == best {
+                group.push(chosen);
+            }
+        }
+        draw.weighted(group.iter(), |chosen| chosen.workload.capacity)
+            .cloned()
     }
 
+    /// The endpoint with its rank, if it may be picked and can be reached from `source`.
     fn candidate(
         &self,
         service: &Service,
         endpoint: &Endpoint,
-        port: u16,
-        purpose: Purpose,
-    ) -> Option<Chosen<'_>> {
+        wanted: &Wanted<'_>,
+    ) -> Option<(usize, Chosen<'_>)> {
         let workload = self.workloads.get(&endpoint.uid)?;
         let is_usable = workload.health == Health::Healthy
             || service.load_balancing.health_policy == HealthPolicy::AllowAll;
-        let is_reachable = !workload.addresses.is_empty()
-            || !workload.hostname.is_empty()
-            || workload.network_gateway.is_some();
-        if !is_usable || !is_reachable {
+        // Hostnames are not resolved and networks not crossed yet: picking such an endpoint
+        // would fail connections that a neighbour can serve.
+        let is_reachable = workload.network == wanted.source.network
+            && workload
+                .addresses
+                .iter()
+                .any(|ip| service.ip_families.allows(*ip));
+        if !is_usable || !is_reachable || workload.capacity == 0 {
             return None;
         }
-        let port = map_port(service, endpoint, workload, port, purpose)?;
-        Some(Chosen { workload, port })
+        let port = map_port(service, endpoint, workload, wanted)?;
+        let rank = rank(&service.load_balancing, wanted.source, workload)?;
+        Some((rank, Chosen { workload, port }))
     }
 }
 
@@ -82,9 +89,9 @@ fn map_port(
     service: &Service,
     endpoint: &Endpoint,
     workload: &Workload,
-    port: u16,
-    purpose: Purpose,
+    wanted: &Wanted<'_>,
 ) -> Option<u16> {
+    let Wanted { port, purpose, .. } = *wanted;
     let has_tunnel_port = workload
         .application_tunnel
         .is_some_and(|tunnel| tunnel.port.is_some());

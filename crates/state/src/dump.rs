@@ -89,8 +89,17 @@ struct WorkloadDump {
     status: &'static str,
     cluster_id: String,
     locality: LocalityDump,
-    services: BTreeMap<String, BTreeMap<String, u16>>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    application_tunnel: Option<TunnelDump>,
+    services: Vec<String>,
     capacity: u32,
+}
+
+#[derive(Debug, Serialize)]
+struct TunnelDump {
+    protocol: &'static str,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    port: Option<u16>,
 }
 
 #[derive(Debug, Serialize)]
@@ -141,11 +150,15 @@ impl WorkloadDump {
                 zone: workload.locality.zone.to_string(),
                 subzone: workload.locality.subzone.to_string(),
             },
-            services: workload
-                .services
-                .iter()
-                .map(|(k, p)| (k.to_string(), ports(p)))
-                .collect(),
+            application_tunnel: workload.application_tunnel.map(|tunnel| TunnelDump {
+                protocol: if tunnel.is_proxy_protocol {
+                    "PROXY"
+                } else {
+                    "NONE"
+                },
+                port: tunnel.port,
+            }),
+            services: workload.services.keys().map(ToString::to_string).collect(),
             capacity: workload.capacity,
         }
     }

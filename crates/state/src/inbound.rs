@@ -95,9 +95,9 @@ impl Snapshot {
         let own = local
             .services
             .get(&service.key())
-            .and_then(|ports| ports.target(port));
-        own.or_else(|| service.ports.target(port))
-            .filter(|target| *target > 0)
+            .and_then(|ports| ports.target(port))
+            .filter(|target| *target > 0);
+        own.or_else(|| service.ports.target(port).filter(|target| *target > 0))
             .map(|target| (Arc::clone(service), target))
             .ok_or_else(|| {
                 fail(format!(

@@ -5,6 +5,7 @@
 //! a change costs what it changes, whatever the size of the mesh. No I/O, no clock.
 
 mod balance;
+mod draw;
 mod dump;
 mod inbound;
 mod route;

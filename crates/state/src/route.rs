@@ -7,10 +7,11 @@ use std::sync::Arc;
 
 use ambimesh_types::{Authority, CloseReason, Identity, OriginalDst};
 
-use crate::balance::{Chosen, Purpose};
+use crate::balance::{Chosen, Purpose, Wanted};
+use crate::draw::Draw;
 use crate::service::{IpFamilies, Mode, Service};
 use crate::snapshot::Snapshot;
-use crate::workload::{GatewayRef, GatewayTarget, Protocol, Workload};
+use crate::workload::{GatewayRef, GatewayTarget, Health, Protocol, Workload};
 
 /// The port that takes tunnels.
 const TUNNEL_PORT: u16 = 15008;
@@ -57,10 +58,6 @@ pub struct RouteError {
     pub text: String,
 }
 
-fn refuse<T>(reason: CloseReason, text: String) -> Result<T, RouteError> {
-    Err(RouteError { reason, text })
-}
-
 impl Snapshot {
     /// Decides where a connection of `source` to `destination` goes. `draw` is the randomness.
     ///
@@ -73,6 +70,11 @@ impl Snapshot {
         destination: OriginalDst,
         draw: u64,
     ) -> Result<Route, RouteError> {
+        let connection = Connection {
+            source,
+            destination,
+        };
+        let mut draw = Draw::new(draw);
         let network = &source.network;
         let by_address = self.workload_by_address(network, destination.ip());
         let by_vip = self.service_by_vip(network, destination.ip(), &source.namespace);
@@ -80,17 +82,15 @@ impl Snapshot {
         // (specification §7.1 step 1), but it is when it comes to endpoints (step 3).
         let addressed = by_vip.filter(|_| by_address.is_none());
         if let Some(service) = addressed
-            && let Some(waypoint) = service_waypoint(service, draw)
-            && !self.is_waypoint_of(waypoint, source)
+            && let Some(waypoint) = self.service_waypoint(service, &connection, &mut draw)?
         {
-            let service = Some(Arc::clone(service));
-            return self.to_waypoint(waypoint, source, destination, service, draw);
+            return self.to_waypoint(waypoint, &connection, Some(service), &mut draw);
         }
         if let Some(service) = by_vip.filter(|s| s.load_balancing.mode != Mode::Passthrough) {
-            return self.to_endpoint(service, source, destination, draw);
+            return self.to_endpoint(service, &connection, &mut draw);
         }
         match by_address {
-            Some(workload) => self.to_pod(workload, source, destination, draw),
+            Some(workload) => self.to_pod(workload, &connection, &mut draw),
             None => Ok(Route::Passthrough {
                 to: destination.socket_addr(),
             }),
@@ -100,64 +100,71 @@ impl Snapshot {
     fn to_endpoint(
         &self,
         service: &Arc<Service>,
-        source: &Workload,
-        destination: OriginalDst,
-        draw: u64,
+        connection: &Connection<'_>,
+        draw: &mut Draw,
     ) -> Result<Route, RouteError> {
-        let picked = self.pick(service, destination.port(), source, Purpose::Traffic, draw);
-        let Some(chosen) = picked else {
-            let text = format!(
-                "no healthy upstream: {destination} (service {})",
-                service.key()
-            );
-            return refuse(CloseReason::NoHealthyEndpoint, text);
-        };
+        let wanted = connection.wanted(connection.destination.port(), Purpose::Traffic);
+        let chosen = self
+            .pick(service, &wanted, draw)
+            .ok_or_else(|| self.no_endpoint(service, connection.destination))?;
         let waypoint = chosen.workload.waypoint.as_ref();
         if let Some(waypoint) = waypoint.filter(|_| chosen.workload.has_waypoint_for_services)
-            && !self.is_waypoint_of(waypoint, source)
+            && !self.is_waypoint(connection.source, waypoint)
         {
-            let service = Some(Arc::clone(service));
-            return self.to_waypoint(waypoint, source, destination, service, draw);
+            return self.to_waypoint(waypoint, connection, Some(service), draw);
         }
-        let ip = address_of(chosen.workload, destination.ip(), service.ip_families)?;
+        let asked = connection.destination.ip();
+        let ip = address_of(chosen.workload, asked, service.ip_families)?;
         let to = SocketAddr::new(ip, chosen.port);
-        hop(chosen.workload, source, to, Some(service))
+        hop(chosen.workload, connection.source, to, Some(service))
     }
 
     fn to_pod(
         &self,
         workload: &Arc<Workload>,
-        source: &Workload,
-        destination: OriginalDst,
-        draw: u64,
+        connection: &Connection<'_>,
+        draw: &mut Draw,
     ) -> Result<Route, RouteError> {
         if let Some(waypoint) = &workload.waypoint
-            && !self.is_waypoint_of(waypoint, source)
+            && !self.is_waypoint(connection.source, waypoint)
         {
-            return self.to_waypoint(waypoint, source, destination, None, draw);
+            return self.to_waypoint(waypoint, connection, None, draw);
         }
-        hop(workload, source, destination.socket_addr(), None)
+        let to = connection.destination.socket_addr();
+        hop(workload, connection.source, to, None)
+    }
+
+    fn no_endpoint(&self, service: &Service, destination: OriginalDst) -> RouteError {
+        let key = service.key();
+        let why = match service.ports.target(destination.port()) {
+            None => format!("service {key} has no port {}", destination.port()),
+            Some(_) => format!(
+                "none of the {} endpoints of service {key} is ready and can be reached",
+                self.endpoints(&key).count()
+            ),
+        };
+        RouteError {
+            reason: CloseReason::NoHealthyEndpoint,
+            text: format!("no healthy upstream: {destination}: {why}"),
+        }
     }
 
     /// To the waypoint, asking for what the application asked for.
     fn to_waypoint(
         &self,
         waypoint: &GatewayRef,
-        source: &Workload,
-        destination: OriginalDst,
-        service: Option<Arc<Service>>,
-        draw: u64,
+        connection: &Connection<'_>,
+        service: Option<&Arc<Service>>,
+        draw: &mut Draw,
     ) -> Result<Route, RouteError> {
+        let destination = connection.destination;
         let unusable = |why: &str| RouteError {
             reason: CloseReason::WaypointUnavailable,
             text: format!("waypoint {} of {destination} {why}", name_of(waypoint)),
         };
         let (chosen, gateway) = self
-            .resolve_gateway(waypoint, source, draw)
-            .ok_or_else(|| unusable("is unknown or has no ready endpoint"))?;
-        if chosen.workload.network != source.network {
-            return Err(unusable("is on another network"));
-        }
+            .resolve_gateway(waypoint, connection.source, draw)
+            .map_err(unusable)?;
         let asked = match &waypoint.target {
             GatewayTarget::Address(address) => address.ip,
             GatewayTarget::Hostname(_) => destination.ip(),
@@ -170,30 +177,62 @@ impl Snapshot {
             authority: Authority::Address(destination.socket_addr()),
             expected: expected(gateway.map(AsRef::as_ref), chosen.workload),
             workload: Arc::clone(chosen.workload),
-            service,
+            service: service.map(Arc::clone),
         })
     }
 
-    /// Finds a ready endpoint behind a gateway reference. Source: specification §7.3.
+    /// The waypoint that a connection to the service goes through: of several one by weight. None
+    /// for the waypoints themselves, which would send to each other without end.
+    fn service_waypoint<'a>(
+        &self,
+        service: &'a Service,
+        connection: &Connection<'_>,
+        draw: &mut Draw,
+    ) -> Result<Option<&'a GatewayRef>, RouteError> {
+        let weighted = &service.weighted_waypoints;
+        let mut bound = service
+            .waypoint
+            .iter()
+            .chain(weighted.iter().map(|w| &w.waypoint));
+        if bound.any(|waypoint| self.is_waypoint(connection.source, waypoint)) {
+            return Ok(None);
+        }
+        let chosen = draw.weighted(weighted.iter(), |w| w.weight);
+        match chosen.map(|w| &w.waypoint).or(service.waypoint.as_ref()) {
+            None if !weighted.is_empty() => Err(RouteError {
+                reason: CloseReason::WaypointUnavailable,
+                text: format!("every waypoint of service {} has weight 0", service.key()),
+            }),
+            chosen => Ok(chosen),
+        }
+    }
+
+    /// Finds a ready endpoint behind a gateway reference, or says what is wrong with it.
+    /// Source: specification §7.3.
     fn resolve_gateway(
         &self,
         gateway: &GatewayRef,
         source: &Workload,
-        draw: u64,
-    ) -> Option<(Chosen<'_>, Option<&Arc<Service>>)> {
-        let service = self.gateway_service(gateway, source);
-        if let Some(service) = service {
-            let chosen = self.pick(service, gateway.port, source, Purpose::Waypoint, draw)?;
-            return Some((chosen, Some(service)));
-        }
-        let workload = self.gateway_workload(gateway)?;
-        Some((
-            Chosen {
-                workload,
+        draw: &mut Draw,
+    ) -> Result<(Chosen<'_>, Option<&Arc<Service>>), &'static str> {
+        if let Some(service) = self.gateway_service(gateway, source) {
+            let wanted = Wanted {
+                source,
                 port: gateway.port,
-            },
-            None,
-        ))
+                purpose: Purpose::Waypoint,
+            };
+            let chosen = self.pick(service, &wanted, draw);
+            return Ok((chosen.ok_or("has no ready endpoint")?, Some(service)));
+        }
+        let workload = self.gateway_workload(gateway).ok_or("is unknown")?;
+        if workload.health == Health::Unhealthy {
+            return Err("is not ready");
+        }
+        if workload.network != source.network {
+            return Err("is on another network");
+        }
+        let port = gateway.port;
+        Ok((Chosen { workload, port }, None))
     }
 
     fn gateway_service(&self, gateway: &GatewayRef, source: &Workload) -> Option<&Arc<Service>> {
@@ -208,19 +247,33 @@ impl Snapshot {
     fn gateway_workload(&self, gateway: &GatewayRef) -> Option<&Arc<Workload>> {
         match &gateway.target {
             GatewayTarget::Address(at) => self.workload_by_address(&at.network, at.ip),
-            GatewayTarget::Hostname(key) => self.workloads().find(|workload| {
-                *workload.hostname == *key.hostname && workload.namespace == key.namespace
-            }),
+            GatewayTarget::Hostname(key) => self.workload_by_hostname(key),
         }
     }
 
     /// Whether `workload` is one of the waypoint's own: its traffic is not sent to itself.
-    fn is_waypoint_of(&self, waypoint: &GatewayRef, workload: &Workload) -> bool {
+    fn is_waypoint(&self, workload: &Workload, waypoint: &GatewayRef) -> bool {
         match self.gateway_service(waypoint, workload) {
             Some(service) => self.is_endpoint(&service.key(), workload),
             None => self
                 .gateway_workload(waypoint)
                 .is_some_and(|w| w.uid() == workload.uid()),
+        }
+    }
+}
+
+/// What is to be routed.
+struct Connection<'a> {
+    source: &'a Workload,
+    destination: OriginalDst,
+}
+
+impl Connection<'_> {
+    fn wanted(&self, port: u16, purpose: Purpose) -> Wanted<'_> {
+        Wanted {
+            source: self.source,
+            port,
+            purpose,
         }
     }
 }
@@ -238,7 +291,10 @@ fn hop(
             workload.uid(),
             workload.network
         );
-        return refuse(CloseReason::NoRoute, text);
+        return Err(RouteError {
+            reason: CloseReason::NoRoute,
+            text,
+        });
     }
     let (workload, service) = (Arc::clone(workload), service.map(Arc::clone));
     Ok(match workload.protocol {
@@ -255,22 +311,6 @@ fn hop(
             service,
         },
     })
-}
-
-/// The service's waypoint: of several one by weight.
-fn service_waypoint(service: &Service, draw: u64) -> Option<&GatewayRef> {
-    let weighted = &service.weighted_waypoints;
-    let total: u64 = weighted.iter().map(|w| u64::from(w.weight)).sum();
-    let Some(mut left) = draw.checked_rem(total) else {
-        return service.waypoint.as_ref();
-    };
-    let chosen = weighted.iter().find(|candidate| {
-        let weight = u64::from(candidate.weight);
-        let is_it = left < weight;
-        left = left.saturating_sub(weight);
-        is_it
-    });
-    chosen.map(|found| &found.waypoint)
 }
 
 /// The address of a workload to use: the one asked for, else one of the same family, else the

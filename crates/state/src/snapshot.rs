@@ -21,7 +21,10 @@ pub struct Snapshot {
     pub(crate) generation: u64,
     pub(crate) workloads: Map<WorkloadUid, Arc<Workload>>,
     pub(crate) by_address: Map<NetworkAddress, Set<WorkloadUid>>,
-    pub(crate) by_name: Map<(Arc<str>, Arc<str>), Set<WorkloadUid>>,
+    /// By namespace and name; only workloads of the own node.
+    pub(crate) local: Map<(Arc<str>, Arc<str>), Set<WorkloadUid>>,
+    /// By namespace and hostname; only workloads that have one.
+    pub(crate) by_own_hostname: Map<ServiceKey, Set<WorkloadUid>>,
     pub(crate) services: Map<ServiceKey, Arc<Service>>,
     pub(crate) by_hostname: Map<Arc<str>, Set<ServiceKey>>,
     pub(crate) by_vip: Map<NetworkAddress, Set<ServiceKey>>,
@@ -68,7 +71,8 @@ impl Snapshot {
             })
     }
 
-    /// Finds the workload of a pod that this proxy serves. Source: specification §4.6.
+    /// Finds the workload of a pod that this proxy serves, on the node that the store was made
+    /// for. Source: specification §4.6.
     #[must_use]
     pub fn local_workload(
         &self,
@@ -76,11 +80,18 @@ impl Snapshot {
         name: &str,
         service_account: &str,
     ) -> Option<&Arc<Workload>> {
-        self.by_name
+        self.local
             .get(&(namespace.into(), name.into()))?
             .iter()
             .filter_map(|uid| self.workloads.get(uid))
-            .find(|workload| &*workload.service_account == service_account)
+            .filter(|workload| &*workload.service_account == service_account)
+            .min_by_key(|workload| workload.uid())
+    }
+
+    /// Finds the workload that has this hostname itself, not through a service.
+    pub(crate) fn workload_by_hostname(&self, name: &ServiceKey) -> Option<&Arc<Workload>> {
+        let uids = self.by_own_hostname.get(name)?;
+        uids.iter().min().and_then(|uid| self.workloads.get(uid))
     }
 
     /// Finds a service by its key.

@@ -1,6 +1,6 @@
 //! The one writer: takes batches of updates in and publishes snapshots.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::net::IpAddr;
 use std::sync::Arc;
 
@@ -8,7 +8,7 @@ use ambimesh_policy::{Policy, PolicyKey, Scope};
 use ambimesh_types::WorkloadUid;
 use arc_swap::ArcSwap;
 
-use crate::service::{Endpoint, NetworkAddress, PortMap, Service, ServiceKey};
+use crate::service::{Endpoint, NetworkAddress, Service, ServiceKey};
 use crate::snapshot::{Map, Set, Snapshot};
 use crate::workload::{NetworkMode, Workload};
 
@@ -53,13 +53,10 @@ pub enum Removal {
 pub struct Store {
     state: Snapshot,
     published: Arc<Published>,
-    changed_endpoints: HashMap<ServiceKey, EndpointChanges>,
-}
-
-#[derive(Debug, Default)]
-struct EndpointChanges {
-    removed: HashSet<WorkloadUid>,
-    added: Vec<Arc<Endpoint>>,
+    /// Workloads of other nodes are not local; `None`: all are.
+    own_node: Option<Box<str>>,
+    /// What a batch does to the endpoints of each service, the last word on each; written once.
+    changed_endpoints: HashMap<ServiceKey, HashMap<WorkloadUid, Option<Arc<Endpoint>>>>,
 }
 
 impl Store {
@@ -67,6 +64,15 @@ impl Store {
     #[must_use]
     pub fn new() -> Self {
         Self::default()
+    }
+
+    /// Starts with nothing known, for the proxy of one node.
+    #[must_use]
+    pub fn for_node(node: &str) -> Self {
+        Self {
+            own_node: Some(node.into()),
+            ..Self::default()
+        }
     }
 
     /// Where the snapshots appear.
@@ -100,11 +106,11 @@ impl Store {
     fn publish(&mut self) {
         for (key, changes) in std::mem::take(&mut self.changed_endpoints) {
             let mut endpoints = self.state.endpoints.get(&key).cloned().unwrap_or_default();
-            for uid in &changes.removed {
-                endpoints.remove_mut(uid);
-            }
-            for endpoint in changes.added {
-                endpoints.insert_mut(endpoint.uid.clone(), endpoint);
+            for (uid, change) in changes {
+                match change {
+                    Some(endpoint) => endpoints.insert_mut(uid, endpoint),
+                    None => drop(endpoints.remove_mut(&uid)),
+                }
             }
             if endpoints.is_empty() {
                 self.state.endpoints.remove_mut(&key);
@@ -117,15 +123,27 @@ impl Store {
     }
 
     fn put_workload(&mut self, workload: Arc<Workload>) {
+        if self.state.workloads.get(workload.uid()) == Some(&workload) {
+            return;
+        }
         self.remove_workload(workload.uid());
         let uid = workload.uid().clone();
         for address in indexed_addresses(&workload) {
             add(&mut self.state.by_address, address, uid.clone());
         }
-        let name = (workload.namespace.clone(), workload.name.clone());
-        add(&mut self.state.by_name, name, uid.clone());
+        if self.is_local(&workload) {
+            let name = (workload.namespace.clone(), workload.name.clone());
+            add(&mut self.state.local, name, uid.clone());
+        }
+        if let Some(name) = own_hostname(&workload) {
+            add(&mut self.state.by_own_hostname, name, uid.clone());
+        }
         for (service, ports) in &workload.services {
-            self.add_endpoint(service, &uid, ports);
+            let endpoint = Endpoint {
+                uid: uid.clone(),
+                ports: ports.clone(),
+            };
+            self.change_endpoint(service, &uid, Some(Arc::new(endpoint)));
         }
         self.state.workloads.insert_mut(uid, workload);
     }
@@ -138,29 +156,39 @@ impl Store {
             take(&mut self.state.by_address, &address, uid);
         }
         let name = (workload.namespace.clone(), workload.name.clone());
-        take(&mut self.state.by_name, &name, uid);
+        take(&mut self.state.local, &name, uid);
+        if let Some(name) = own_hostname(&workload) {
+            take(&mut self.state.by_own_hostname, &name, uid);
+        }
         for service in workload.services.keys() {
-            let changes = self.changed_endpoints.entry(service.clone()).or_default();
-            changes.added.retain(|endpoint| endpoint.uid != *uid);
-            changes.removed.insert(uid.clone());
+            self.change_endpoint(service, uid, None);
         }
         self.state.workloads.remove_mut(uid)
     }
 
-    fn add_endpoint(&mut self, service: &ServiceKey, uid: &WorkloadUid, ports: &PortMap) {
-        let endpoint = Arc::new(Endpoint {
-            uid: uid.clone(),
-            ports: ports.clone(),
-        });
+    fn change_endpoint(
+        &mut self,
+        service: &ServiceKey,
+        uid: &WorkloadUid,
+        change: Option<Arc<Endpoint>>,
+    ) {
         self.changed_endpoints
             .entry(service.clone())
             .or_default()
-            .added
-            .push(endpoint);
+            .insert(uid.clone(), change);
+    }
+
+    fn is_local(&self, workload: &Workload) -> bool {
+        self.own_node
+            .as_ref()
+            .is_none_or(|node| **node == *workload.node)
     }
 
     fn put_service(&mut self, service: Arc<Service>) {
         let key = service.key();
+        if self.state.services.get(&key) == Some(&service) {
+            return;
+        }
         self.remove_service(&key);
         for vip in &service.vips {
             add(&mut self.state.by_vip, vip.clone(), key.clone());
@@ -242,6 +270,11 @@ fn indexed_addresses(workload: &Workload) -> Vec<NetworkAddress> {
         ip: *ip,
     };
     workload.addresses.iter().map(at).collect()
+}
+
+fn own_hostname(workload: &Workload) -> Option<ServiceKey> {
+    let is_set = !workload.hostname.is_empty();
+    is_set.then(|| ServiceKey::new(&workload.namespace, &workload.hostname))
 }
 
 fn add<K, T>(index: &mut Map<K, Set<T>>, key: K, value: T)

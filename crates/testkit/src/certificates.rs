@@ -117,3 +117,30 @@ fn name(kind: DnType, value: &str) -> DistinguishedName {
     name.push(kind, value);
     name
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// A leaf names its SPIFFE id, and a certificate request gets the certificate it asks for.
+    #[test]
+    fn leaves_carry_their_identity() {
+        let authority = Authority::new("cluster.local");
+        let id = "spiffe://cluster.local/ns/demo/sa/web";
+        let mut params = CertificateParams::default();
+        params.subject_alt_names = vec![SanType::URI(id.try_into().expect("ASCII"))];
+        let request = params.serialize_request(&new_key()).expect("a request");
+
+        let leaf = authority.leaf(id);
+        let signed = authority
+            .sign_request(&request.pem().expect("PEM"))
+            .expect("a certificate");
+
+        assert!(
+            leaf.certificate_der
+                .windows(id.len())
+                .any(|window| window == id.as_bytes())
+        );
+        assert!(signed.starts_with("-----BEGIN CERTIFICATE-----"));
+    }
+}

@@ -179,7 +179,7 @@ async fn answer(
         return respond.send_response(response, true).map(|_| ());
     }
     if host == host::HEADERS {
-        let large = http::HeaderValue::from_bytes(&[b'x'; LARGE_HEADER]);
+        let large = http::HeaderValue::from_bytes(&vec![b'x'; LARGE_HEADER]);
         response
             .headers_mut()
             .insert("large", large.expect("letters"));
@@ -189,7 +189,7 @@ async fn answer(
     while let Some(chunk) = body.data().await {
         let chunk = chunk?;
         let length = chunk.len();
-        if host == host::RESET {
+        if host == host::RESET && length > 0 {
             sender.send_reset(Reason::CANCEL);
             return Ok(());
         }

@@ -3,7 +3,6 @@
 //! What is known stays in force while the control plane is away. Source: specification §4.1, §4.3.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use ambimesh_state::Store;
 use http::uri::PathAndQuery;
@@ -13,6 +12,7 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Request, Status, Streaming};
 use tonic_prost::ProstCodec;
 
+use crate::backoff::Backoff;
 use crate::server::{Server, ServerError};
 use crate::session::Session;
 use crate::wire::envoy::service::discovery::v3::{
@@ -23,9 +23,7 @@ const METHOD: &str =
     "/envoy.service.discovery.v3.AggregatedDiscoveryService/DeltaAggregatedResources";
 /// The first answer is the whole mesh in one message.
 const MAX_MESSAGE_BYTES: usize = 200 << 20;
-const FIRST_BACKOFF: Duration = Duration::from_millis(10);
-const LONGEST_BACKOFF: Duration = Duration::from_secs(15);
-/// Two types are asked for, and one answer at a time is replied to.
+/// Holds the first requests, one for each type; later one answer at a time is replied to.
 const REQUEST_QUEUE: usize = 8;
 
 /// Why a connection ended; the label of `istio_xds_connection_terminations_total`.
@@ -74,12 +72,33 @@ pub struct DiscoveryClient {
     session: Session,
     store: Store,
     observer: Arc<dyn Observer>,
+    backoff: Backoff,
 }
 
+/// How a connection ended.
 enum Ended {
     Unreached(ServerError),
     Failed(Status),
     Complete,
+}
+
+impl Ended {
+    fn termination(&self) -> Termination {
+        match self {
+            Self::Unreached(_) => Termination::ConnectionError,
+            Self::Failed(status) if is_move(status) => Termination::Reconnect,
+            Self::Failed(_) => Termination::Error,
+            Self::Complete => Termination::Complete,
+        }
+    }
+
+    fn text(&self) -> String {
+        match self {
+            Self::Unreached(error) => error_text(error),
+            Self::Failed(status) => format!("{}: {}", status.code(), status.message()),
+            Self::Complete => "the server ended the stream".to_owned(),
+        }
+    }
 }
 
 impl DiscoveryClient {
@@ -91,54 +110,40 @@ impl DiscoveryClient {
             session: Session::new(node),
             store,
             observer,
+            backoff: Backoff::new(),
         }
     }
 
-    /// Connects, applies, acknowledges; again and again. Ends when it is dropped.
+    /// Connects, applies, acknowledges; again and again. Ends only when it is dropped, which is
+    /// safe at any moment: nothing is applied by halves.
     pub async fn run(mut self) {
-        let mut backoff = FIRST_BACKOFF;
         loop {
-            let (why, pause, text) = match self.converse().await {
-                Ended::Complete => (Termination::Complete, Duration::ZERO, String::new()),
-                Ended::Unreached(error) => {
-                    (Termination::ConnectionError, backoff, error_text(&error))
-                }
-                Ended::Failed(status) if is_move(&status) => (
-                    Termination::Reconnect,
-                    FIRST_BACKOFF,
-                    status.message().to_owned(),
-                ),
-                Ended::Failed(status) => (
-                    Termination::Error,
-                    backoff,
-                    format!("{}: {}", status.code(), status.message()),
-                ),
-            };
-            self.observer.terminated(why, &text);
-            backoff = match why {
-                Termination::ConnectionError | Termination::Error => {
-                    (backoff * 2).min(LONGEST_BACKOFF)
-                }
-                _ => FIRST_BACKOFF,
-            };
-            tokio::time::sleep(pause).await;
+            let ended = self.converse().await;
+            self.observer.terminated(ended.termination(), &ended.text());
+            // A server that only moves us on has answered before, so this wait is the shortest;
+            // one that hangs up without a word is met less and less often.
+            let wait = self.backoff.after_failure(rand::random());
+            tokio::time::sleep(wait).await;
         }
     }
 
     async fn converse(&mut self) -> Ended {
         let (sender, requests) = mpsc::channel(REQUEST_QUEUE);
-        let mut answers = match self.open(requests).await {
-            Ok(answers) => answers,
-            Err(ended) => return ended,
-        };
+        // Before the stream is opened: many servers send nothing, not even headers, until they
+        // have read a request.
         for request in self.session.connected() {
             if sender.send(request).await.is_err() {
                 return Ended::Complete;
             }
         }
+        let mut answers = match self.open(requests).await {
+            Ok(answers) => answers,
+            Err(ended) => return ended,
+        };
         loop {
             match answers.message().await {
                 Ok(Some(response)) => {
+                    self.backoff.reset();
                     let reply = self.take(response);
                     if sender.send(reply).await.is_err() {
                         return Ended::Complete;

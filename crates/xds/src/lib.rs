@@ -4,6 +4,7 @@
 //! tokio and never run on a data-path thread. Source: node-proxy specification §4, §5.2.
 
 mod authority;
+mod backoff;
 mod client;
 mod convert;
 mod server;

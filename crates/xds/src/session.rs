@@ -7,7 +7,7 @@ use std::collections::{BTreeMap, HashMap};
 use ambimesh_policy::PolicyKey;
 use ambimesh_state::{Removal, Update};
 
-use crate::convert::{ADDRESS_TYPE, AUTHORIZATION_TYPE, convert};
+use crate::convert::{ADDRESS_TYPE, AUTHORIZATION_TYPE, ConvertError, convert, substitute};
 use crate::wire::envoy::service::discovery::v3::{
     DeltaDiscoveryRequest, DeltaDiscoveryResponse, Node, Status,
 };
@@ -73,7 +73,8 @@ impl Session {
         TYPES.map(request).into()
     }
 
-    /// Takes an answer apart. What can be understood is applied though the rest is refused.
+    /// Takes an answer apart. What can be understood is applied though the rest is refused. A
+    /// refused policy of which no old version is held is replaced by the strictest of its kind.
     pub fn receive(&mut self, response: DeltaDiscoveryResponse) -> Received {
         let url = response.type_url;
         let mut received = Received {
@@ -93,14 +94,22 @@ impl Session {
         };
         for resource in response.resources {
             let body = resource.resource.unwrap_or_default();
-            match convert(&url, &body.value) {
+            let is_held = subscription.versions.contains_key(&resource.name);
+            match convert(&url, &body.value).and_then(|u| named(u, &resource.name)) {
                 Ok(update) => {
                     received.updates.push(update);
                     subscription
                         .versions
                         .insert(resource.name, resource.version);
                 }
-                Err(error) => received.rejected.push((resource.name, error.to_string())),
+                Err(error) => {
+                    if url == AUTHORIZATION_TYPE && !is_held {
+                        received
+                            .updates
+                            .extend(substitute(&body.value, &resource.name));
+                    }
+                    received.rejected.push((resource.name, error.to_string()));
+                }
             }
         }
         for name in response.removed_resources {
@@ -118,6 +127,20 @@ impl Session {
         self.subscriptions
             .values()
             .all(|subscription| subscription.has_synced)
+    }
+}
+
+/// Takes an update only under its own name: by another it could never be removed again.
+fn named(update: Update, name: &str) -> Result<Update, ConvertError> {
+    let own = match &update {
+        Update::Workload(workload) => workload.uid().to_string(),
+        Update::Service(service) => service.key().to_string(),
+        Update::Policy(policy) => policy.key.to_string(),
+    };
+    if own == name {
+        Ok(update)
+    } else {
+        Err(ConvertError::Misnamed(own))
     }
 }
 

@@ -10,7 +10,7 @@ from ambimesh.ca.root import RootKeeper
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import ConfigMap, Namespace
-from ambimesh.kube.errors import ObjectNotFoundError
+from ambimesh.kube.errors import ObjectNotFoundError, words
 
 CONFIG_MAP: Final = "istio-ca-root-cert"
 KEY: Final = "root-cert.pem"
@@ -79,7 +79,7 @@ class BundleDistributor:
             except ObjectNotFoundError:
                 continue  # the namespace has gone meanwhile
             except MeshError as error:
-                _log.warning("trust bundle not written", namespace=namespace, error=str(error))
+                _log.warning("trust bundle not written", namespace=namespace, error=words(error))
                 done = False
         return done
 

@@ -15,7 +15,7 @@ from ambimesh.ca.authority import Authority, key_to_pem, make_root, read_authori
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import Secret
-from ambimesh.kube.errors import ObjectExistsError
+from ambimesh.kube.errors import ObjectExistsError, words
 from ambimesh.kube.meta import Metadata
 from ambimesh.model.identity import TrustDomain
 
@@ -95,7 +95,7 @@ class RootKeeper:
             except ObjectExistsError:
                 return
             except MeshError as error:
-                _log.warning("root not stored", error=str(error))
+                _log.warning("root not stored", error=words(error))
                 await asyncio.sleep(self._retry_seconds)
             else:
                 return

@@ -19,6 +19,7 @@ from ambimesh.ca.authority import (
 )
 from ambimesh.ca.permission import NodeAuthorizer, NotPermittedError
 from ambimesh.diagnostics.problem import MeshError
+from ambimesh.kube.errors import words
 from ambimesh.kube.tokens import TokenIdentity
 from ambimesh.wire.generated import ca_pb2 as pb
 
@@ -102,7 +103,7 @@ class CertificateService:
         try:
             caller = await self._identify(str(headers.get("authorization", "")))
         except MeshError as error:
-            _log.warning("token not checked", error=str(error))
+            _log.warning("token not checked", error=words(error))
             await self._refuse(
                 context, grpc.StatusCode.UNAVAILABLE, "the token cannot be checked now"
             )

@@ -1,7 +1,6 @@
 """`ambi controlplane`: run the control plane until a signal ends it."""
 
 import asyncio
-import logging
 import os
 import signal
 import socket
@@ -12,6 +11,7 @@ from pathlib import Path
 import click
 import structlog
 
+from ambimesh.cli.service_log import configure_log
 from ambimesh.controlplane.service import ControlPlane, Listening, MeshChangedError
 from ambimesh.controlplane.settings import Settings, from_environment
 from ambimesh.diagnostics.problem import ExitCode
@@ -63,22 +63,6 @@ def command(kubeconfig: Path | None, listen: Sequence[str], monitor: str, log_le
     )
     configure_log(log_level)
     return asyncio.run(_serve(settings))
-
-
-def configure_log(level: str) -> None:
-    """Write the log to standard error as JSON, one object a line."""
-    structlog.configure(
-        processors=[
-            structlog.contextvars.merge_contextvars,
-            structlog.processors.add_log_level,
-            structlog.processors.TimeStamper(fmt="iso", utc=True),
-            structlog.processors.format_exc_info,
-            structlog.processors.JSONRenderer(),
-        ],
-        wrapper_class=structlog.make_filtering_bound_logger(getattr(logging, level.upper())),
-        logger_factory=structlog.PrintLoggerFactory(sys.stderr),
-        cache_logger_on_first_use=True,
-    )
 
 
 async def _serve(settings: Settings) -> int:

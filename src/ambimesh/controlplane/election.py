@@ -16,7 +16,7 @@ import structlog
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import Lease, LeaseSpec
-from ambimesh.kube.errors import ObjectConflictError, ObjectExistsError
+from ambimesh.kube.errors import ObjectConflictError, ObjectExistsError, words
 from ambimesh.kube.meta import Metadata
 
 LEASE_NAME: Final = "ambimesh-leader"
@@ -144,7 +144,7 @@ class Election:
         except (ObjectExistsError, ObjectConflictError):
             return False  # another replica was faster
         except (MeshError, TimeoutError) as error:
-            _log.warning("lease not reached", lease=LEASE_NAME, error=str(error))
+            _log.warning("lease not reached", lease=LEASE_NAME, error=words(error))
             return False
 
     async def _act(self, now: float) -> bool:

@@ -15,6 +15,7 @@ import structlog
 from ambimesh.controlplane.settings import Endpoint
 from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import EnvironmentFaultError, MeshError
+from ambimesh.kube.errors import words
 from ambimesh.kube.tokens import TokenIdentity
 
 PROTECTED: Final = "/debug"
@@ -100,7 +101,7 @@ class Monitor:
         try:
             caller = await self._identify(authorization)
         except MeshError as error:
-            _log.warning("token not checked", error=str(error))
+            _log.warning("token not checked", error=words(error))
             return HTTPStatus.SERVICE_UNAVAILABLE
         if caller is None:
             return HTTPStatus.UNAUTHORIZED

@@ -32,6 +32,7 @@ from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.bearer import BearerTokens
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import ConfigMap, Namespace, Pod
+from ambimesh.kube.errors import words
 from ambimesh.kube.reflector import Reflector
 from ambimesh.model.mesh import Mesh
 from ambimesh.xds.admission import Admission
@@ -198,7 +199,7 @@ class ControlPlane:
                 cluster=self._settings.cluster,
             )
         except (ValueError, MeshError) as error:
-            _log.error("mesh config not read", error=str(error))  # the text says all
+            _log.error("mesh config not read", error=words(error))  # the text says all
             raise _UnreadableMeshError from error
 
 

@@ -12,7 +12,7 @@ from ambimesh.compile.policies import ObjectName
 from ambimesh.controlplane.pipeline import Pipeline
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
-from ambimesh.kube.errors import ObjectNotFoundError
+from ambimesh.kube.errors import ObjectNotFoundError, words
 from ambimesh.kube.istio import AuthorizationPolicy, PeerAuthentication
 from ambimesh.kube.meta import Condition, Kind, Resource
 
@@ -81,7 +81,7 @@ class StatusWriter:
         except ObjectNotFoundError:
             return True  # it has gone meanwhile
         except MeshError as error:
-            _log.warning("condition not written", object=item.label, error=str(error))
+            _log.warning("condition not written", object=item.label, error=words(error))
             return False
         return True
 

@@ -215,3 +215,40 @@ LISTEN_FAILED = Diagnostic(
     text="the control plane cannot listen on {address}",
     hint="see who has the port: ss -ltnp; or choose another with --listen or --monitor",
 )
+COMMAND_NOT_FOUND = Diagnostic(
+    code="AMB0208",
+    severity=Severity.ERROR,
+    text="there is no program {command}; no pod was made",
+    hint="give its path, or install it: a pod runs a program of this machine",
+)
+PORTS_MALFORMED = Diagnostic(
+    code="AMB0209",
+    severity=Severity.ERROR,
+    text="{argument} names no ports",
+    hint="give LOCAL:REMOTE, for example: ambi port-forward -n demo web 18080:8080",
+)
+LOCAL_PORT_TAKEN = Diagnostic(
+    code="AMB0210",
+    severity=Severity.ERROR,
+    text="port {port} of 127.0.0.1 cannot be opened",
+    hint="choose another one, for example: ambi port-forward POD 0:8080 lets the system choose",
+)
+POD_NOT_READY = Diagnostic(
+    code="AMB0421",
+    severity=Severity.ERROR,
+    text="pod {pod} is not ready after {seconds} s; it stays, so that you can look",
+    hint="see what it says: ambi logs -n {namespace} {name}; "
+    "take it away: ambi delete pod -n {namespace} {name}",
+)
+POD_NOT_PLACED = Diagnostic(
+    code="AMB0422",
+    severity=Severity.ERROR,
+    text="pod {pod} is on no node yet",
+    hint="see whether nodes are ready: ambi get nodes",
+)
+DOOR_CLOSED = Diagnostic(
+    code="AMB0423",
+    severity=Severity.ERROR,
+    text="pod {pod} cannot be entered through the door of {node}",
+    hint="see whether the pod and the agent of its node run: ambi status; ambi get pods -A",
+)

@@ -9,6 +9,7 @@ from typing import Final
 
 import httpx2
 import msgspec
+import structlog
 import yaml
 from lightkube.config.client_adapter import AsyncClient, ConnectionParams
 from lightkube.config.kubeconfig import KubeConfig, SingleConfig
@@ -28,6 +29,8 @@ from ambimesh.kube.errors import (
 _ANSWER_SECONDS: Final = 30.0  # a whole request; callers set shorter deadlines around blocks
 _CONNECT_SECONDS: Final = 5.0
 _LONGEST_LINE_BYTES: Final = 64 << 20  # an object is at most about 3 MB; more is no API server
+
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,6 +52,7 @@ class Connection:
 
     def __init__(self, client: httpx2.AsyncClient) -> None:
         self._client = client
+        self._is_reachable = True  # as far as the last request told
         self.server = str(client.base_url).rstrip("/")
 
     @classmethod
@@ -90,6 +94,7 @@ class Connection:
             answer = await self._client.send(self._request(call))
         except httpx2.HTTPError as error:
             raise self._unreachable(error) from error
+        self._reached()
         if answer.is_success:
             return answer.content
         raise _refusal(call, answer.status_code, answer.content)
@@ -105,6 +110,7 @@ class Connection:
         request = self._request(call, timeout=timeout, identity=True)
         try:
             answer = await self._client.send(request, stream=True)
+            self._reached()
             try:
                 if not answer.is_success:
                     raise _refusal(call, answer.status_code, await answer.aread())
@@ -135,8 +141,18 @@ class Connection:
         )
 
     def _unreachable(self, error: Exception, *, silent: bool = False) -> ApiUnreachableError:
-        problem = catalogue.API_UNREACHABLE.problem(cause=_words(error), server=self.server)
+        """Make the error, and log it if it is the first: an outage is one line, not hundreds."""
+        cause = _words(error)
+        if self._is_reachable and not silent:
+            self._is_reachable = False
+            _log.warning("API server does not answer", server=self.server, cause=cause)
+        problem = catalogue.API_UNREACHABLE.problem(cause=cause, server=self.server)
         return ApiSilentError(problem) if silent else ApiUnreachableError(problem)
+
+    def _reached(self) -> None:
+        if not self._is_reachable:
+            self._is_reachable = True
+            _log.info("API server answers again", server=self.server)
 
 
 def _load(kubeconfig: Path | None) -> SingleConfig:

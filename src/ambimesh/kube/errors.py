@@ -92,3 +92,11 @@ def _classify(refusal: Refusal) -> tuple[type[ApiRequestError], Diagnostic]:
     if refusal.status >= 500:
         return _FAULT
     return _BY_STATUS.get(refusal.status, _REJECTED)
+
+
+def words(error: Exception) -> str:
+    """Give the text of an error for one line of a log."""
+    if isinstance(error, MeshError):
+        problem = error.problem
+        return f"{problem.code}: {problem.text} ({problem.cause})"
+    return str(error) or type(error).__name__

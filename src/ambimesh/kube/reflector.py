@@ -28,6 +28,7 @@ from ambimesh.kube.errors import (
     ObjectRejectedError,
     Refusal,
     refused,
+    words,
 )
 from ambimesh.kube.meta import Resource
 from ambimesh.kube.reflection import Ask, Key, Reflection, Request
@@ -240,8 +241,10 @@ class Reflector(Generic[R]):
             self._reflection.gone()
         else:
             self._reflection.interrupted()
-        if failures in _LOGGED_FAILURES:
-            _log.warning("watch interrupted", collection=self._collection.subject, error=str(error))
+        if failures in _LOGGED_FAILURES and not isinstance(error, ApiUnreachableError):
+            _log.warning(
+                "watch interrupted", collection=self._collection.subject, error=words(error)
+            )
 
     def _pause(self, failures: int) -> float:
         longest = self._pacing.last_retry_seconds

@@ -122,6 +122,15 @@ def node_name(number: int) -> str:
     return f"node-{number}"
 
 
+def node_number(name: str) -> int:
+    """Read the number of a node from its name. Errors: ``ValueError``."""
+    prefix, _, number = name.rpartition("-")
+    if prefix != "node" or not number.isdigit():
+        raise ValueError(f"{name} is no name of a node, such as node-1")
+    _check_node(int(number))
+    return int(number)
+
+
 def _networks(third: int) -> Networks:
     v4 = IPv4Network((int(_PODS_V4.network_address) + (third << 8), 24))
     v6 = IPv6Network((int(_ULA.network_address) + (third << 64), 64))

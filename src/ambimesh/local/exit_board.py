@@ -1,7 +1,6 @@
 """Exits of an init's processes, each for the one who waits for it."""
 
 import asyncio
-from collections.abc import Callable
 
 from ambimesh.local.init.client import InitClient
 from ambimesh.local.init.protocol import Exit
@@ -16,20 +15,22 @@ class ExitBoard:
         self._ended: dict[str, Exit] = {}
         self._changed = asyncio.Condition()
 
-    async def run(self, *, started: Callable[[], None]) -> None:
+    async def run(self) -> None:
         """Follow until cancelled. Errors: ``InitLostError`` at the end of the init."""
-        started()
         async for ended in self._init.exits(self._owner):
             async with self._changed:
                 self._ended[ended.key] = ended
                 self._changed.notify_all()
 
-    async def take(self, key: str) -> Exit:
-        """Wait until the process ``key`` has ended; its key is free afterwards.
-
-        Cancellation: safe; the exit stays on the board.
-        """
+    async def wait(self, key: str) -> Exit:
+        """Wait until the process ``key`` has ended; its exit stays on the board."""
         async with self._changed:
             await self._changed.wait_for(lambda: key in self._ended)
+        return self._ended[key]
+
+    async def take(self, key: str) -> Exit:
+        """Wait until the process ``key`` has ended; its key is free afterwards."""
+        ended = await self.wait(key)
         await self._init.acknowledge(key)
-        return self._ended.pop(key)
+        self._ended.pop(key, None)
+        return ended

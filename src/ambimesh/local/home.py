@@ -1,5 +1,6 @@
 """The home directory of a mesh: every path in it, and who may read it (only its owner)."""
 
+import errno
 import os
 import tempfile
 from dataclasses import dataclass
@@ -105,9 +106,16 @@ class Home:
             write_private(self.root / ".writable", b"ambimesh")  # a full disk refuses this
             (self.root / ".writable").unlink()
         except OSError as error:
-            raise EnvironmentFaultError(
-                catalogue.HOME_NOT_WRITABLE.problem(cause=error.strerror or "", home=self.root)
-            ) from error
+            raise write_fault(self, error) from error
+
+
+def write_fault(home: Home, error: OSError) -> EnvironmentFaultError:
+    """Give the error for a write into the home that failed: no space, or no right to."""
+    if error.errno in (errno.ENOSPC, errno.EDQUOT):
+        problem = catalogue.DISK_FULL.problem(cause=error.strerror or "", home=home.root)
+    else:
+        problem = catalogue.HOME_NOT_WRITABLE.problem(cause=error.strerror or "", home=home.root)
+    return EnvironmentFaultError(problem)
 
 
 def write_private(path: Path, data: bytes) -> None:

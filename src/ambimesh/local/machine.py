@@ -60,24 +60,19 @@ class Machine:
         """Give the init of a node, or of the fabric."""
         return self.fabric if place == FABRIC else self.nodes[place]
 
+    @property
+    def first_pid(self) -> int | None:
+        """Pid of the fabric's init outside its namespaces: when it has ended, all have."""
+        pid = self.carrier.pid
+        children = Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()
+        return int(children[0]) if children else None
+
     async def end(self) -> None:
         """End every process and namespace of it. Blocking: until the kernel is done."""
         for client in self.nodes.values():
             client.close()
         await self.fabric.shutdown()
         await asyncio.to_thread(self.carrier.wait)
-
-    async def wait_ended(self) -> None:
-        """Wait until the fabric's first process has ended, and so everything."""
-        pidfd = os.pidfd_open(self.carrier.pid)
-        loop = asyncio.get_running_loop()
-        ended = asyncio.Event()
-        loop.add_reader(pidfd, ended.set)
-        try:
-            await ended.wait()
-        finally:
-            loop.remove_reader(pidfd)
-            os.close(pidfd)
 
 
 def needs_user_namespace() -> bool:

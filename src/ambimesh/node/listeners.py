@@ -10,6 +10,7 @@ Source: design D7; node-proxy specification §1, §2.5.
 import contextlib
 import socket
 from enum import IntEnum
+from functools import partial
 
 from ambimesh.node.namespace import run_in
 from ambimesh.node.ports import (
@@ -47,7 +48,7 @@ def make_listeners(namespace: int) -> dict[ListenerKind, socket.socket]:
     made: dict[ListenerKind, socket.socket] = {}
     with contextlib.ExitStack() as undo:
         for kind, port in PORTS.items():
-            made[kind] = run_in(namespace, lambda port=port: _listener(port))
+            made[kind] = run_in(namespace, partial(_listener, port))
             undo.callback(made[kind].close)
         undo.pop_all()
     return made

@@ -11,6 +11,7 @@ import structlog
 from google.protobuf.message import DecodeError
 
 from ambimesh.diagnostics.problem import MeshError
+from ambimesh.kube.errors import words
 from ambimesh.kube.tokens import TokenIdentity
 from ambimesh.model.names import ResourceName
 from ambimesh.wire.generated import discovery_pb2 as pb
@@ -126,7 +127,7 @@ class DiscoveryService:
         try:
             caller = await self._identify(str(headers.get("authorization", "")))
         except MeshError as error:
-            _log.warning("token not checked", error=str(error))
+            _log.warning("token not checked", error=words(error))
             await _abort(context, grpc.StatusCode.UNAVAILABLE, "the token cannot be checked now")
         if caller is None:
             await _abort(context, grpc.StatusCode.UNAUTHENTICATED, "no valid token")

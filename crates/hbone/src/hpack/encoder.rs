@@ -22,8 +22,8 @@ pub(crate) fn encode_field(name: &[u8], value: &[u8], out: &mut Vec<u8>) {
 /// Appends `:status`; the common ones are one byte.
 pub(crate) fn encode_status(status: u16, out: &mut Vec<u8>) {
     match status {
-        200 => out.push(0x80 | 8),
-        400 => out.push(0x80 | 12),
+        200 => out.push(0x80 | 0x08),
+        400 => out.push(0x80 | 0x0c),
         _ => encode_field(b":status", status.to_string().as_bytes(), out),
     }
 }

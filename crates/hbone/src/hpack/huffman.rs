@@ -61,15 +61,14 @@ const fn build_tree() -> Tree {
                 let mut bit = length - 1;
                 while bit > 0 {
                     let side = ((code >> bit) & 1) as usize;
-                    at = match tree[at as usize][side] {
-                        Node::Inner(child) => child,
-                        _ => {
-                            assert!(!is_full, "more inner nodes than 256");
-                            let child = nodes;
-                            (nodes, is_full) = nodes.overflowing_add(1);
-                            tree[at as usize][side] = Node::Inner(child);
-                            child
-                        }
+                    at = if let Node::Inner(child) = tree[at as usize][side] {
+                        child
+                    } else {
+                        assert!(!is_full, "more inner nodes than 256");
+                        let child = nodes;
+                        (nodes, is_full) = nodes.overflowing_add(1);
+                        tree[at as usize][side] = Node::Inner(child);
+                        child
                     };
                     bit -= 1;
                 }
@@ -196,7 +195,7 @@ pub(super) fn encode(text: &[u8]) -> Vec<u8> {
                 .map(move |bit| u8::from(codes[usize::from(byte)] >> bit & 1 == 1))
         })
         .collect();
-    while bits.len() % 8 != 0 {
+    while !bits.len().is_multiple_of(8) {
         bits.push(1);
     }
     bits.chunks(8)

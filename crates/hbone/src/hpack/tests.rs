@@ -6,8 +6,10 @@ use super::decoder::{DecodeError, Decoder, integer};
 use super::encoder::{encode_field, encode_integer, encode_status};
 use super::{FieldSink, huffman};
 
+type FieldList = Vec<(Vec<u8>, Vec<u8>)>;
+
 #[derive(Default)]
-struct Collected(Vec<(Vec<u8>, Vec<u8>)>);
+struct Collected(FieldList);
 
 impl FieldSink for Collected {
     fn field(&mut self, name: &[u8], value: &[u8]) {
@@ -15,22 +17,16 @@ impl FieldSink for Collected {
     }
 }
 
-fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<Vec<(Vec<u8>, Vec<u8>)>, DecodeError> {
+fn decode(decoder: &mut Decoder, block: &[u8]) -> Result<FieldList, DecodeError> {
     let mut fields = Collected::default();
     decoder.decode(block, &mut fields)?;
     Ok(fields.0)
 }
 
 fn hex(text: &str) -> Vec<u8> {
-    let digits: Vec<u8> = text
-        .chars()
-        .filter_map(|c| c.to_digit(16))
-        .map(|d| d as u8)
-        .collect();
-    digits
-        .chunks(2)
-        .map(|pair| pair[0] << 4 | pair[1])
-        .collect()
+    let digits: String = text.split_whitespace().collect();
+    let byte = |at| u8::from_str_radix(&digits[at..at + 2], 16).unwrap();
+    (0..digits.len()).step_by(2).map(byte).collect()
 }
 
 /// One block of an example: bytes, "name: value" lines, size of the table afterwards.

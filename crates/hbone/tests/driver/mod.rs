@@ -166,11 +166,10 @@ pub enum Outcome {
 
 struct Running {
     index: usize,
+    exchange: Exchange,
     waiting: Waiting,
     status: u16,
-    large_header: usize,
     received: Vec<u8>,
-    abort_after: Option<usize>,
 }
 
 /// One request of the client's.
@@ -205,6 +204,13 @@ impl Client {
         }
     }
 
+    /// A refused stream was never worked on: it goes back into the queue.
+    fn retry(&mut self, stream: StreamId) {
+        if let Some(running) = self.running.remove(&stream) {
+            self.queue.push((running.index, running.exchange));
+        }
+    }
+
     fn finish(&mut self, stream: StreamId, outcome: impl FnOnce(Running) -> Outcome) {
         if let Some(running) = self.running.remove(&stream) {
             let index = running.index;
@@ -225,7 +231,7 @@ impl Application for Client {
             Event::Data { stream, bytes } => {
                 let running = self.running.get_mut(&stream).expect("a stream of ours");
                 running.received.extend_from_slice(bytes);
-                match running.abort_after {
+                match running.exchange.abort_after {
                     Some(most) if running.received.len() >= most => {
                         connection.reset(stream, ErrorCode::CANCEL);
                         self.finish(stream, |_| Outcome::Reset(ErrorCode::CANCEL));
@@ -240,6 +246,7 @@ impl Application for Client {
                     Outcome::Finished(running.status, running.received)
                 });
             }
+            Event::Reset { stream, .. } if event.is_retryable() => self.retry(stream),
             Event::Reset { stream, code, .. } => self.finish(stream, |_| Outcome::Reset(code)),
             _ => {}
         }
@@ -254,17 +261,16 @@ impl Application for Client {
             request.headers.push("traceparent", "00-0-0-00");
             let stream = connection.open(&request).expect("room for a stream");
             let waiting = Waiting {
-                bytes: exchange.payload,
+                bytes: exchange.payload.clone(),
                 has_end: true,
                 is_loan: false,
             };
             let running = Running {
                 index,
+                exchange,
                 waiting,
                 status: 0,
-                large_header: 0,
                 received: Vec::new(),
-                abort_after: exchange.abort_after,
             };
             self.running.insert(stream, running);
         }

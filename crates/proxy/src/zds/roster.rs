@@ -4,6 +4,8 @@ use std::collections::BTreeMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
+use tokio::sync::Notify;
+
 use crate::config::WorkloadName;
 
 /// Whether a pod is being served.
@@ -44,6 +46,7 @@ struct Shared {
     pods: Mutex<BTreeMap<String, Entry>>,
     started: AtomicU64,
     stopped: AtomicU64,
+    changed: Notify,
 }
 
 impl Roster {
@@ -66,6 +69,11 @@ impl Roster {
         (self.0.started.load(Ordering::Relaxed), self.0.stopped.load(Ordering::Relaxed))
     }
 
+    /// Waits for a change since the last wait. For one waiter.
+    pub(crate) async fn wait_changed(&self) {
+        self.0.changed.notified().await;
+    }
+
     pub(crate) fn started(&self, uid: &str, name: &WorkloadName) {
         self.0.started.fetch_add(1, Ordering::Relaxed);
         self.put(uid, name, RunState::Up);
@@ -82,10 +90,12 @@ impl Roster {
 
     pub(crate) fn forget(&self, uid: &str) {
         self.0.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0.changed.notify_one();
     }
 
     fn put(&self, uid: &str, name: &WorkloadName, state: RunState) {
         let entry = Entry { name: name.clone(), state };
         self.0.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), entry);
+        self.0.changed.notify_one();
     }
 }

@@ -13,12 +13,7 @@ pub(super) fn policy(message: wire::Authorization) -> Result<Policy, ConvertErro
     if message.name.is_empty() {
         return Err(ConvertError::Missing("name"));
     }
-    let scope = match wire::Scope::try_from(message.scope) {
-        Ok(wire::Scope::Global) => Scope::Global,
-        Ok(wire::Scope::Namespace) => Scope::Namespace,
-        Ok(wire::Scope::WorkloadSelector) => Scope::WorkloadSelector,
-        Err(_) => return unsupported("scope", message.scope),
-    };
+    let scope = scope(message.scope)?;
     let action = match wire::Action::try_from(message.action) {
         Ok(wire::Action::Allow) => Action::Allow,
         Ok(wire::Action::Deny) => Action::Deny,
@@ -36,6 +31,33 @@ pub(super) fn policy(message: wire::Authorization) -> Result<Policy, ConvertErro
         is_dry_run: message.dry_run,
         rules: AnyOf(all(message.rules, |r| rule(r).map(AllOf))?),
     })
+}
+
+/// The same policy with rules that let nothing through that any rules could stop: a denial of
+/// everything, or a permission of nothing.
+pub(super) fn strictest(message: &wire::Authorization) -> Option<Policy> {
+    let is_allow = wire::Action::try_from(message.action) == Ok(wire::Action::Allow);
+    let everything = AllOf(vec![]);
+    Some(Policy {
+        key: PolicyKey::new(&message.namespace, &message.name),
+        scope: scope(message.scope).ok()?,
+        action: if is_allow {
+            Action::Allow
+        } else {
+            Action::Deny
+        },
+        is_dry_run: message.dry_run,
+        rules: AnyOf(if is_allow { vec![] } else { vec![everything] }),
+    })
+}
+
+fn scope(value: i32) -> Result<Scope, ConvertError> {
+    match wire::Scope::try_from(value) {
+        Ok(wire::Scope::Global) => Ok(Scope::Global),
+        Ok(wire::Scope::Namespace) => Ok(Scope::Namespace),
+        Ok(wire::Scope::WorkloadSelector) => Ok(Scope::WorkloadSelector),
+        Err(_) => unsupported("scope", value),
+    }
 }
 
 fn matching(message: wire::Match) -> Result<Match, ConvertError> {

@@ -17,7 +17,7 @@ from ambimesh.local.apiserver.status import StatusError
 from ambimesh.local.apiserver.store.entry import JsonObject, Key
 from ambimesh.local.apiserver.types.kinds import Kind
 
-NAMESPACES = ("default", "istio-system", "kube-node-lease", "kube-public", "kube-system")
+_INITIAL_NAMESPACES = ("default", "istio-system", "kube-node-lease", "kube-public", "kube-system")
 ROOT_CERTIFICATE = "kube-root-ca.crt"
 _MANAGER = "ambimesh-apiserver"
 _COMPONENT_ACCOUNTS = ("istiod", "ztunnel")  # in istio-system
@@ -25,6 +25,7 @@ _COMPONENT_ACCOUNTS = ("istiod", "ztunnel")  # in istio-system
 
 def companions(authority: bytes) -> Companions:
     """Give what every namespace has: an account for pods, and the root they trust the API by."""
+
     def of_namespace(namespace: str) -> Iterable[tuple[Kind, JsonObject]]:
         metadata = {"namespace": namespace}
         yield SERVICE_ACCOUNTS, {"metadata": {"name": "default", **metadata}}
@@ -44,7 +45,7 @@ async def create_initial_objects(registry: Registry) -> None:
 
     Errors: StoreUnavailableError.
     """
-    for name in NAMESPACES:
+    for name in _INITIAL_NAMESPACES:
         await _ensure(registry, NAMESPACES, "", {"metadata": {"name": name}})
     for name in _COMPONENT_ACCOUNTS:
         await _ensure(registry, SERVICE_ACCOUNTS, "istio-system", {"metadata": {"name": name}})

@@ -94,15 +94,19 @@ class ApiServer:
         Errors: StoreUnavailableError when the first objects cannot be saved.
         """
         async with asyncio.TaskGroup() as group:
-            ready = asyncio.Event()
+            ready, controlled = asyncio.Event(), asyncio.Event()
             store = group.create_task(self._store.run(started=ready.set))
             await ready.wait()
             await create_initial_objects(self.registry)
-            controllers = group.create_task(Controllers(self.registry).run(started=lambda: None))
+            controllers = group.create_task(self._controllers().run(started=controlled.set))
+            await controlled.wait()
             await self._serve(sockets, started)
             controllers.cancel()
             await asyncio.wait([controllers])
             store.cancel()
+
+    def _controllers(self) -> Controllers:
+        return Controllers(self.registry, companions(self._keyring.authority))
 
     async def _serve(self, sockets: Sequence[socket.socket], started: Callable[[], None]) -> None:
         server = _Uvicorn(self._config(), started)

@@ -106,7 +106,27 @@ def _exec(spawn: Spawn) -> NoReturn:
     if not spawn.argv:
         raise _StageError(Failed("exec", errno.ENOENT, "exec: no command"))
     with _stage("exec"):
-        os.execvpe(spawn.argv[0], spawn.argv, dict(spawn.env))  # noqa: S606  # no shell is right
+        _exec_first(spawn.argv, dict(spawn.env))
+
+
+def _exec_first(argv: tuple[str, ...], env: dict[str, str]) -> NoReturn:
+    """Become the first program of that name on PATH.
+
+    Directories that may not be searched are passed over, as shells do, so that a program that
+    is nowhere is reported as not found; ``os.execvpe`` says "permission denied" then.
+    """
+    name = argv[0]
+    folders = env.get("PATH", os.defpath).split(":")
+    refusal: OSError = FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), name)
+    for path in [name] if "/" in name else [f"{folder or '.'}/{name}" for folder in folders]:
+        try:
+            os.execve(path, argv, env)  # noqa: S606  # no shell is right
+        except (FileNotFoundError, NotADirectoryError):
+            continue
+        except PermissionError as error:
+            if os.path.exists(path):  # noqa: PTH110  # one of many, between fork and exec
+                refusal = error
+    raise refusal
 
 
 def _place_descriptors(spawn: Spawn, given: Sequence[int]) -> None:

@@ -12,7 +12,7 @@ SERVICE_NAME_LABEL = "kubernetes.io/service-name"
 _FAMILIES = {"IPv4": 4, "IPv6": 6}
 
 
-@dataclass(frozen=True, slots=True, kw_only=True, order=True)
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Frontend:
     """One port of a service's address."""
 

@@ -55,7 +55,9 @@ class ServiceAddresses:
 
     async def _rebuild(self) -> None:
         """Start from an empty table; what an earlier agent programmed is replaced."""
-        await asyncio.to_thread(nftables.load, self._namespace, base_ruleset(addresses.services().both))
+        await asyncio.to_thread(
+            nftables.load, self._namespace, base_ruleset(addresses.services().both)
+        )
         self._programmed = {}
         await self._program()
 

@@ -71,8 +71,8 @@ class Reviews:
     def _review_access(self, user: User, spec: dict[str, Any]) -> JsonObject:
         wanted = read_attributes(spec)
         if self._authorizer.allows(user, wanted):
-            return {"allowed": True, "reason": "allowed by the fixed rules of the embedded API"}
-        return {"allowed": False, "reason": wanted.words(user.name)}
+            return {"allowed": True}
+        return {"allowed": False}
 
 
 def read_user(spec: dict[str, Any]) -> User:

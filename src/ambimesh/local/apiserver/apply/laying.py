@@ -75,33 +75,44 @@ def _laid(live: Any, config: Any, type_: Type) -> Any:
 
 
 def take_out(value: Any, paths: Paths, type_: Type) -> Any:
-    """Give the value without some paths; a container that becomes empty goes as well."""
+    """Give the value without some paths; a container that becomes empty is null from then on."""
     return _take_out(value, to_tree(paths), type_)
 
 
 def _take_out(value: Any, tree: Tree, type_: Type) -> Any:
+    left: Any
     if is_granular_map(value, type_):
-        kept = {}
+        left = {}
         for name, member in value.items():
-            left = _left(member, tree.get(f"f:{name}"), child(type_, name))
-            if left is not _ABSENT:
-                kept[name] = left
-        return kept
-    keyed = granular_list(value, type_)
-    if not keyed:
+            rest = _rest(member, tree.get(f"f:{name}"), child(type_, name))
+            if rest is not _ABSENT:
+                left[name] = rest
+    elif keyed := granular_list(value, type_):
+        rests = (_rest(i, tree.get(item_step(i, keyed)), keyed.item, keyed.keys) for i in value)
+        left = [item for item in rests if item is not _ABSENT]
+    else:
         return value
-    left_items = (_left(i, tree.get(item_step(i, keyed)), keyed.item, keyed.keys) for i in value)
-    return [item for item in left_items if item is not _ABSENT]
+    return left or (value if not value else None)
 
 
-def _left(value: Any, node: Tree | None, type_: Type, keys: Container[str] = ()) -> Any:
+def _rest(value: Any, node: Tree | None, type_: Type, keys: Container[str] = ()) -> Any:
     if node is None:
         return value
     if not node or "." in node:
         return _ABSENT
     # An item loses its key only together with all the rest, else it could not be found again.
     inner = {step: below for step, below in node.items() if step[2:] not in keys}
-    if not inner:
-        return value
-    left = _take_out(value, inner, type_)
-    return _ABSENT if left in ({}, []) and value not in ({}, []) else left
+    return _take_out(value, inner, type_) if inner else value
+
+
+def without_nulls(value: Any, type_: Type) -> Any:
+    """Give the value without the members that are null, as far as members are owned one by one."""
+    if is_granular_map(value, type_):
+        return {
+            name: without_nulls(member, child(type_, name))
+            for name, member in value.items()
+            if member is not None
+        }
+    if keyed := granular_list(value, type_):
+        return [without_nulls(item, keyed.item) for item in value]
+    return value

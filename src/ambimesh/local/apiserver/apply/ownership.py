@@ -16,7 +16,7 @@ from ambimesh.local.apiserver.apply.fields import (
     owned_by,
     with_containers,
 )
-from ambimesh.local.apiserver.apply.laying import lay_over, take_out
+from ambimesh.local.apiserver.apply.laying import lay_over, take_out, without_nulls
 from ambimesh.local.apiserver.apply.managers import (
     Identity,
     Managed,
@@ -224,11 +224,14 @@ class _Applier:
         owners = {**managers, self.identity: mine}
         merged = lay_over(live, config, self._schema)
         if previous is not None:
-            merged = self._dropped(merged, previous.paths, all_paths(owners.values()))
+            # With what names the object, which no manager owns: else it would go with the rest.
+            owned = all_paths(owners.values()) | owned_by(config, self._schema)
+            merged = self._dropped(merged, previous.paths, owned)
         change = self.door.compare(live, merged)
         conflicts = self._conflicts(managers, change.set_by_the_change)
         owners = without(owners, change.set_by_the_change, but=self.identity)
         owners = without(owners, change.removed, but=self.identity)
+        merged = without_nulls(merged, self._schema)
         if merged == live and previous is not None and _same_owners(owners, managers):
             return merged, managers, conflicts  # nothing changed, so neither does the time
         return merged, owners, conflicts

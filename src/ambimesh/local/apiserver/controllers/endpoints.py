@@ -8,13 +8,13 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from ambimesh.local.apiserver.builtin import SERVICES
 from ambimesh.local.apiserver.controllers.objects import (
     controller_reference,
     has_ended,
     is_deleting,
     is_true,
 )
-from ambimesh.local.apiserver.builtin import SERVICES
 from ambimesh.local.apiserver.store.entry import JsonObject, encode
 
 MANAGED_BY = "endpointslice.kubernetes.io/managed-by"

@@ -1,6 +1,7 @@
 """Events: what controllers did, for `kubectl describe`; kept for an hour."""
 
 import asyncio
+import sys
 from collections.abc import Callable
 from datetime import timedelta
 
@@ -10,6 +11,7 @@ from ambimesh.local.apiserver.objects.options import DeleteOptions, WriteOptions
 from ambimesh.local.apiserver.objects.registry import Registry
 from ambimesh.local.apiserver.status import StatusError
 from ambimesh.local.apiserver.store.entry import JsonObject
+from ambimesh.local.apiserver.store.store import StoreUnavailableError
 from ambimesh.local.apiserver.types.kinds import Kind
 
 KEEP = timedelta(hours=1)
@@ -69,7 +71,10 @@ class EventExpiry:
         """Run until cancelled."""
         started()
         while True:
-            await self.sweep()
+            try:
+                await self.sweep()
+            except StoreUnavailableError as error:
+                sys.stderr.write(f"EventExpiry: {error}; trying again\n")
             await asyncio.sleep(self._sweep_seconds)
 
     async def sweep(self) -> None:
@@ -78,8 +83,8 @@ class EventExpiry:
         pending = []
         for entry in self._registry.shelf(EVENTS).snapshot():
             event = entry.read()
-            told = event.get("lastTimestamp") or event["metadata"]["creationTimestamp"]
-            if parse_time(told) < oldest and entry.key in self._registry.shelf(EVENTS).latest:
+            told = parse_time(event.get("lastTimestamp") or event["metadata"]["creationTimestamp"])
+            if told < oldest and entry.key in self._registry.shelf(EVENTS).latest:
                 _, staged = self._registry.stage_delete(EVENTS, entry.key, DeleteOptions())
                 pending.append(staged)
         for staged in pending:

@@ -21,7 +21,10 @@ class Reconciler(Protocol):
     of times, also for what is gone.
     """
 
-    resources: tuple[str, ...]  # those whose changes matter
+    @property
+    def resources(self) -> tuple[str, ...]:
+        """Name the resources whose changes matter."""
+        ...
 
     def concerned(self, resource: str, event: Event) -> Iterable[Key]:
         """Name what has to be looked at after an event."""

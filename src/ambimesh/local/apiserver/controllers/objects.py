@@ -4,6 +4,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import Any
 
+from ambimesh.local.apiserver.objects.options import WriteOptions
 from ambimesh.local.apiserver.objects.registry import Registry
 from ambimesh.local.apiserver.selectors import LabelSelector
 from ambimesh.local.apiserver.store.entry import Entry, JsonObject, Key
@@ -54,6 +55,27 @@ def owned(
         controller = controller_of(obj)
         if controller is None or controller["uid"] == uid:
             yield obj
+
+
+async def adopt(
+    registry: Registry,
+    kind: Kind,
+    obj: JsonObject,
+    owner: tuple[Kind, JsonObject],
+    options: WriteOptions,
+) -> None:
+    """Make an object without a controller belong to one whose selector it matches."""
+    if controller_of(obj) is not None:
+        return
+    reference = controller_reference(*owner)
+
+    def take(present: JsonObject) -> JsonObject:
+        references = present["metadata"].get("ownerReferences") or []
+        if controller_of(present) is None:
+            present["metadata"]["ownerReferences"] = [*references, reference]
+        return present
+
+    await registry.modify(kind, key_of(obj), take, options)
 
 
 def _of_namespace(registry: Registry, kind: Kind, namespace: str) -> Iterator[Entry]:

@@ -99,9 +99,7 @@ class Scheduler:
         return min(nodes, key=lambda node: (siblings[node], pods[node], node))
 
     async def _tell(self, key: Key, pod: JsonObject, reasons: list[str]) -> None:
-        counted = ", ".join(
-            f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons))
-        )
+        counted = ", ".join(f"{reasons.count(reason)} {reason}" for reason in sorted(set(reasons)))
         message = f"0/{len(reasons)} nodes are available" + (f": {counted}." if counted else ".")
         if condition(pod, "PodScheduled").get("message") == message:
             return

@@ -10,7 +10,7 @@ from ambimesh.local.apiserver.controllers.endpoints import (
     slices_of,
 )
 from ambimesh.local.apiserver.objects.options import DeleteOptions, WriteOptions
-from ambimesh.local.apiserver.objects.registry import Registry
+from ambimesh.local.apiserver.objects.registry import Change, Registry
 from ambimesh.local.apiserver.selectors import LabelSelector, from_map
 from ambimesh.local.apiserver.status import StatusError
 from ambimesh.local.apiserver.store.entry import Entry, Event, JsonObject, Key
@@ -120,11 +120,16 @@ def _differs(present: JsonObject, made: JsonObject) -> bool:
     )
 
 
-def _laying(made: JsonObject):  # noqa: ANN202 - a Change
+def _laying(made: JsonObject) -> Change:
     def lay(present: JsonObject) -> JsonObject:
         metadata = {**present["metadata"]}
         for field in ("labels", "ownerReferences"):
             metadata[field] = made["metadata"][field]
-        return {**present, "metadata": metadata, "endpoints": made["endpoints"], "ports": made["ports"]}
+        return {
+            **present,
+            "metadata": metadata,
+            "endpoints": made["endpoints"],
+            "ports": made["ports"],
+        }
 
     return lay

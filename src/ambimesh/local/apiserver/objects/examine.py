@@ -59,14 +59,13 @@ def examine_configuration(
 ) -> tuple[JsonObject, tuple[str, ...]]:
     """Check the types of a part of an object, as server-side apply has it.
 
-    What is missing or out of bounds is seen when the whole object is there.
+    What is missing is seen when the whole object is there.
 
-    Errors: StatusError 400.
+    Errors: StatusError 400, 422.
     """
-    checked = validate.check(kind, config, "Warn")
-    wrong = tuple(cause for cause in checked.causes if cause.reason == "FieldValueTypeInvalid")
-    if wrong:
-        raise _refusal(kind, str(config["metadata"].get("name") or ""), wrong)
+    checked = validate.check(kind, config, "Warn", is_whole=False)
+    if checked.causes:
+        raise _refusal(kind, str(config["metadata"].get("name") or ""), checked.causes)
     if checked.warnings and mode == "Strict":
         raise strict_refusal(kind, checked.warnings)
     return checked.obj, checked.warnings if mode == "Warn" else ()

@@ -35,6 +35,7 @@ class DeleteOptions:
 class Outcome:
     """The object as it is after a write, encoded; what to tell the user besides."""
 
+    name: str
     data: bytes
     created: bool = False
     warnings: tuple[str, ...] = ()

@@ -1,5 +1,7 @@
 """Patches: the four ways to say what should change, as functions from old to new."""
 
+from dataclasses import replace
+
 import msgspec
 import yaml
 
@@ -127,7 +129,7 @@ async def server_side_apply(
         outcome = await registry.create_applied(kind, key.namespace, lay(None), silent)
     else:
         outcome = await registry.modify(kind, key, lay, silent, door=door, is_owned=True)
-    return Outcome(data=outcome.data, created=outcome.created, warnings=warnings)
+    return replace(outcome, warnings=warnings)
 
 
 def _read_named(

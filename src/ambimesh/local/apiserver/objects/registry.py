@@ -94,12 +94,12 @@ class Registry:
         if not is_owned:
             obj = create.own(kind, obj, options, now)
         if options.dry_run:
-            return Outcome(data=encode(obj), created=True, warnings=warnings)
+            return Outcome(name=key.name, data=encode(obj), created=True, warnings=warnings)
         staged = self._stage(kind, EventType.ADDED, key, obj)
         if kind is NAMESPACES:
             self._add_companions(key.name)
         entry = await staged
-        return Outcome(data=show(kind, entry.data), created=True, warnings=warnings)
+        return Outcome(name=key.name, data=show(kind, entry.data), created=True, warnings=warnings)
 
     def _add_companions(self, namespace: str) -> None:
         """Stage what every namespace has, in the same turn: the next request may rely on it."""
@@ -143,14 +143,14 @@ class Registry:
         new, warnings = update.revise(revision, change(read(kind, entry)))
         if new is None:
             await self.store.settled()  # what is answered must be on disk, whoever wrote it
-            return Outcome(data=show(kind, entry.data), warnings=warnings)
+            return Outcome(name=key.name, data=show(kind, entry.data), warnings=warnings)
         if kind is SERVICES and not new["spec"].get("clusterIP"):
             self._addresses.assign(kind, new)
         if options.dry_run:
-            return Outcome(data=encode(new), warnings=warnings)
+            return Outcome(name=key.name, data=encode(new), warnings=warnings)
         event = EventType.DELETED if is_finished(kind, new) else EventType.MODIFIED
         entry = await self._stage(kind, event, key, new)
-        return Outcome(data=show(kind, entry.data), warnings=warnings)
+        return Outcome(name=key.name, data=show(kind, entry.data), warnings=warnings)
 
     async def bind(self, kind: Kind, key: Key, node: str) -> Outcome:
         """Put a pod on a node; done once.

@@ -34,7 +34,7 @@ def apply(obj: Any, patch: Any, type_: Type) -> Any:
 
 def _merge(current: JsonObject, patch: JsonObject, type_: Type) -> JsonObject:
     if _PATCH in patch:
-        return _replacement(patch)
+        return _replacement(patch, type_)
     merged = _retained(current, patch)
     for name, value in patch.items():
         if name.startswith(_DELETE_FROM):
@@ -55,10 +55,11 @@ def _merge(current: JsonObject, patch: JsonObject, type_: Type) -> JsonObject:
     return merged
 
 
-def _replacement(patch: JsonObject) -> JsonObject:
+def _replacement(patch: JsonObject, type_: Type) -> JsonObject:
     match patch[_PATCH]:
         case "replace":
-            return {name: value for name, value in patch.items() if name != _PATCH}
+            rest = {name: value for name, value in patch.items() if name != _PATCH}
+            return _merge({}, rest, type_)
         case "delete":
             return {}
         case other:

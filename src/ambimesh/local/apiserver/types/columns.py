@@ -1,4 +1,4 @@
-"""What a column of a table is, and how to read an object that may be odd."""
+"""What a column of a table is, and cells that several kinds have."""
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -6,6 +6,7 @@ from datetime import datetime
 from typing import Any
 
 from ambimesh.local.apiserver.types.duration import age
+from ambimesh.local.apiserver.types.reading import items, member, members, objects, text
 
 JsonObject = dict[str, Any]
 Cell = Callable[[JsonObject, datetime], Any]
@@ -44,36 +45,6 @@ def column(name: str, cell: Callable[[JsonObject], Any], type_: str = "string") 
 def wide(name: str, cell: Callable[[JsonObject], Any]) -> Column:
     """Make a column for ``-o wide``."""
     return Column(name=name, priority=1, cell=lambda obj, _now: cell(obj))
-
-
-def member(value: Any, *names: str) -> Any:
-    """Follow names into an object; ``None`` where the way ends."""
-    for name in names:
-        value = value.get(name) if isinstance(value, dict) else None
-    return value
-
-
-def members(value: Any, *names: str) -> JsonObject:
-    """Follow names to an object; an empty one where there is none."""
-    found = member(value, *names)
-    return found if isinstance(found, dict) else {}
-
-
-def items(value: Any, *names: str) -> list[Any]:
-    """Follow names to a list; an empty one where there is none."""
-    found = member(value, *names)
-    return found if isinstance(found, list) else []
-
-
-def objects(value: Any, *names: str) -> list[JsonObject]:
-    """Follow names to a list of objects, leaving out what is none."""
-    return [item for item in items(value, *names) if isinstance(item, dict)]
-
-
-def text(value: Any, *names: str, default: str = "") -> str:
-    """Follow names to a text; the default where there is none, or an empty one."""
-    found = member(value, *names)
-    return str(found) if found not in (None, "") else default
 
 
 def pairs(labels: Mapping[str, Any]) -> str:

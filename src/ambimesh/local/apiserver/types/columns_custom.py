@@ -8,15 +8,8 @@ import json
 from collections.abc import Mapping
 from typing import Any
 
-from ambimesh.local.apiserver.types.columns import (
-    NAME,
-    Column,
-    column,
-    condition,
-    member,
-    objects,
-    wide,
-)
+from ambimesh.local.apiserver.types.columns import NAME, Column, column, condition, wide
+from ambimesh.local.apiserver.types.reading import member, objects
 
 JsonObject = dict[str, Any]
 

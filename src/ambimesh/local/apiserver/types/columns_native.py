@@ -15,16 +15,12 @@ from ambimesh.local.apiserver.types.columns import (
     Column,
     column,
     condition,
-    items,
-    member,
-    members,
-    objects,
     pairs,
     selector,
-    text,
     wide,
 )
 from ambimesh.local.apiserver.types.duration import age
+from ambimesh.local.apiserver.types.reading import items, member, members, objects, text
 
 JsonObject = dict[str, Any]
 

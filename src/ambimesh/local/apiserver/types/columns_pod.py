@@ -7,21 +7,9 @@ from collections.abc import Mapping
 from datetime import datetime
 from typing import Any
 
-from ambimesh.local.apiserver.types.columns import (
-    AGE,
-    NAME,
-    NONE,
-    Column,
-    column,
-    condition,
-    items,
-    member,
-    members,
-    objects,
-    text,
-    wide,
-)
+from ambimesh.local.apiserver.types.columns import AGE, NAME, NONE, Column, column, condition, wide
 from ambimesh.local.apiserver.types.duration import human_duration, parse
+from ambimesh.local.apiserver.types.reading import items, member, members, objects, text
 
 JsonObject = dict[str, Any]
 

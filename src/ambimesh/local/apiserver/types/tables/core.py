@@ -26,8 +26,8 @@ Secret                                        # As a ConfigMap, but for secrets;
     immutable   boolean
 
 ServiceAccount                                # An identity for processes in pods.
-    secrets                       [ObjectReference] by name
-    imagePullSecrets              [LocalObjectReference]
+    secrets                       [atomic ObjectReference] by name
+    imagePullSecrets              [atomic LocalObjectReference]
     automountServiceAccountToken  boolean
 
 Service                                       # A stable name and address for a set of pods.
@@ -91,7 +91,7 @@ PortStatus
 EndpointSlice                                 # Some of the addresses that answer for a service.
     addressType!  IPv4|IPv6|FQDN
     endpoints     [Endpoint] always
-    ports         [EndpointPort] always
+    ports         [atomic EndpointPort] always
 
 Endpoint
     addresses!          [string] 1..100 set

@@ -14,7 +14,7 @@ ObjectMeta                                    # Standard object's metadata.
     deletionGracePeriodSeconds  long
     labels                      {string}      # Names and values to select objects by.
     annotations                 {string}      # Names and values that are not selected by.
-    ownerReferences             [OwnerReference] by uid   # When all owners are gone, so is this object.
+    ownerReferences             [atomic OwnerReference] by uid # When all owners are gone, so is this object.
     finalizers                  [string] set  # Must be empty before the object is removed.
     managedFields               [ManagedFieldsEntry]      # Which manager owns which field.
 

@@ -22,8 +22,7 @@ PodSpec
     tolerations                    [Toleration]
     topologySpreadConstraints      [any] by topologyKey,whenUnsatisfiable
     schedulerName                  string = default-scheduler
-    schedulingGates                [LocalObjectReference] by name
-    schedulingGroup                any
+    schedulingGates                [atomic LocalObjectReference] by name
     workloadRef                    any
     restartPolicy                  RestartPolicy = Always
     terminationGracePeriodSeconds  long 0.. = 30
@@ -41,7 +40,7 @@ PodSpec
     hostUsers                      boolean
     shareProcessNamespace          boolean
     securityContext                PodSecurityContext = {}
-    imagePullSecrets               [LocalObjectReference] by name
+    imagePullSecrets               [atomic LocalObjectReference] by name
     readinessGates                 [PodReadinessGate]
     enableServiceLinks             boolean = true
     priority                       integer

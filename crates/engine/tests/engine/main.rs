@@ -1,0 +1,12 @@
+//! Two engines, two pods in network namespaces of their own, real redirection, real sockets.
+//!
+//! Needs root, nft and ip, as the node proxy does.
+
+mod fakes;
+mod rig;
+
+mod bytes;
+mod certificates;
+mod lifecycle;
+mod passthrough;
+mod policies;
