@@ -39,13 +39,15 @@ spec: {action: DENY, rules: [{from: [{source: {namespaces: [x]}}]}]}
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with serving(tmp_path_factory.mktemp("api")) as running:
-        with FakeAgent(running.client(), "node-1", "node-2"):
-            yield running
+    """One server with two nodes for all tests; each test has a namespace."""
+    folder = tmp_path_factory.mktemp("api")
+    with serving(folder) as running, FakeAgent(running.client(), "node-1", "node-2"):
+        yield running
 
 
 @pytest.fixture
 def namespace(server: ApiServer, request: pytest.FixtureRequest) -> Iterator[str]:
+    """A namespace named after the test."""
     name = re.sub(r"[^a-z0-9]+", "-", request.node.name.lower())[:50].strip("-")
     server.kubectl("create", "namespace", name)
     yield name
@@ -115,7 +117,9 @@ def test_apply_changed_list_item_is_merged_by_its_key(server: ApiServer, namespa
         "spec"
     ]["template"]["spec"]["containers"][0]
     assert difference.returncode == 1
-    assert "+        image: other" in re.sub(r"\n\+ +(- )?image", "\n+        image", difference.stdout)
+    assert "+        image: other" in re.sub(
+        r"\n\+ +(- )?image", "\n+        image", difference.stdout
+    )
     assert container["image"] == "other"
     assert container["ports"][0]["containerPort"] == 8000
 
@@ -329,7 +333,7 @@ def test_edit_changes_what_the_editor_changed(
     """Edit sends a patch of what was changed in the editor."""
     server.kubectl("create", "cm", "a", "-n", namespace, "--from-literal=x=before")
     editor = tmp_path / "editor"
-    editor.write_text("#!/bin/sh\nsed -i s/before/after/ \"$1\"\n")
+    editor.write_text('#!/bin/sh\nsed -i s/before/after/ "$1"\n')
     editor.chmod(0o755)
 
     server.kubectl("edit", "cm", "a", "-n", namespace, KUBE_EDITOR=str(editor))
@@ -436,7 +440,7 @@ def test_wrong_type_names_file_object_path_and_type(
 ) -> None:
     """A manifest with a wrong type is refused with all that is needed to correct it."""
     manifest = tmp_path / "wrong.yaml"
-    text = WEB.split("---")[0].replace("replicas: 2", 'replicas: "two"')
+    text = WEB.split("---", maxsplit=1)[0].replace("replicas: 2", 'replicas: "two"')
     manifest.write_text(text + "---\n" + POLICY.replace("action: DENY", "action: 7"))
 
     refused = server.kubectl("apply", "-n", namespace, "-f", str(manifest), check=False)
@@ -456,9 +460,7 @@ def test_unknown_fields_are_reported(server: ApiServer, namespace: str) -> None:
     text = "apiVersion: v1\nkind: ConfigMap\nmetadata: {name: a, bogus: 1}\n"
 
     strict = server.kubectl("create", "-n", namespace, "-f", "-", stdin=text, check=False)
-    warned = server.kubectl(
-        "create", "-n", namespace, "--validate=warn", "-f", "-", stdin=text
-    )
+    warned = server.kubectl("create", "-n", namespace, "--validate=warn", "-f", "-", stdin=text)
 
     assert 'strict decoding error: unknown field "metadata.bogus"' in strict.stderr
     assert 'Warning: unknown field "metadata.bogus"' in warned.stderr

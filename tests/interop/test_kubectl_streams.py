@@ -36,15 +36,17 @@ PAIR = POD.replace("name: p}", "name: pair}").replace(
 
 @pytest.fixture(scope="module")
 def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[ApiServer]:
-    with serving(tmp_path_factory.mktemp("api")) as running:
-        with FakeAgent(running.client(), "node-1"):
-            running.kubectl("apply", "-f", "-", stdin=POD + "---\n" + PAIR)
-            running.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=30s")
-            yield running
+    """One server with two running pods for all tests."""
+    folder = tmp_path_factory.mktemp("api")
+    with serving(folder) as running, FakeAgent(running.client(), "node-1"):
+        running.kubectl("apply", "-f", "-", stdin=POD + "---\n" + PAIR)
+        running.kubectl("wait", "pod", "--all", "--for=condition=Ready", "--timeout=30s")
+        yield running
 
 
 @pytest.fixture
 def door(server: ApiServer) -> Iterator[FakeDoor]:
+    """The door of the pods' node."""
     with open_fake_door(server.home.door_socket("node-1")) as opened:
         yield opened
 
@@ -105,9 +107,7 @@ def test_attach_shows_what_the_program_says(server: ApiServer, door: FakeDoor) -
     assert door.requests[0].op == "attach"
 
 
-def test_cp_brings_a_file_through(
-    server: ApiServer, door: FakeDoor, tmp_path: Path
-) -> None:
+def test_cp_brings_a_file_through(server: ApiServer, door: FakeDoor, tmp_path: Path) -> None:
     """A copy is tar on both sides of an exec: bytes arrive as they were."""
     source = tmp_path / "source"
     source.write_bytes(os.urandom(1 << 20))
@@ -143,9 +143,7 @@ def test_logs_follow_shows_lines_as_they_come(server: ApiServer, door: FakeDoor)
     assert last == "one more\n"
 
 
-def test_logs_of_a_pod_with_two_containers_need_a_name(
-    server: ApiServer, door: FakeDoor
-) -> None:
+def test_logs_of_a_pod_with_two_containers_need_a_name(server: ApiServer, door: FakeDoor) -> None:
     """Which log is meant must be said when there are several."""
     named = server.kubectl("logs", "pair", "-c", "side")
     every = server.kubectl("logs", "pair", "--all-containers")
@@ -177,7 +175,9 @@ def _site(folder: Path) -> Iterator[int]:
 @contextmanager
 def _forwarding(server: ApiServer, port: int) -> Iterator[int]:
     command = [*server.kubectl_command(), "port-forward", "pod/p", f":{port}"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as run:
+    with subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as run:
         try:
             assert run.stdout is not None
             found = re.search(r"127\.0\.0\.1:(\d+)", run.stdout.readline())
@@ -194,10 +194,13 @@ def test_port_forward_carries_many_large_downloads_at_once(
     content = os.urandom(8 << 20)
     (tmp_path / "file").write_bytes(content)
 
-    with _site(tmp_path) as port, _forwarding(server, port) as local:
-        with ThreadPoolExecutor(8) as pool:
-            fetch = functools.partial(_digest, f"http://127.0.0.1:{local}/file")
-            digests = set(pool.map(lambda _: fetch(), range(8)))
+    with (
+        _site(tmp_path) as port,
+        _forwarding(server, port) as local,
+        ThreadPoolExecutor(8) as pool,
+    ):
+        fetch = functools.partial(_digest, f"http://127.0.0.1:{local}/file")
+        digests = set(pool.map(lambda _: fetch(), range(8)))
 
     assert digests == {hashlib.sha256(content).hexdigest()}
     assert {request.op for request in door.requests} == {"portforward"}
@@ -242,7 +245,7 @@ def test_port_forward_carries_half_close(server: ApiServer, door: FakeDoor) -> N
                 said += chunk
             peer.sendall(said[::-1])
 
-    thread = threading.Thread(target=answer)
+    thread = threading.Thread(target=answer, daemon=True)
     thread.start()
     with listening, _forwarding(server, listening.getsockname()[1]) as local:
         with socket.create_connection(("127.0.0.1", local), timeout=20) as client:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from support.machine import SOURCE, started_machine
+from support.machine import SOURCE, processes_below, started_machine
 
 pytestmark = pytest.mark.lab
 
@@ -50,15 +50,6 @@ asyncio.run(main())
 """
 
 
-def descendants(pid: int) -> set[int]:
-    """Give all processes below ``pid``, as the machine sees them."""
-    found: set[int] = set()
-    for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            found |= {int(child), *descendants(int(child))}
-    return found
-
-
 def test_killed_starter_takes_everything_along_within_a_second(tmp_path: Path) -> None:
     """Kill -9 of whoever made the machine ends nodes, pods and daemons in them at once."""
     tests = str(Path(__file__).parents[1])
@@ -70,7 +61,7 @@ def test_killed_starter_takes_everything_along_within_a_second(tmp_path: Path) -
         try:
             assert starter.stdout
             assert starter.stdout.readline().startswith(b"up")
-            pids = descendants(starter.pid)
+            pids = processes_below(starter.pid)
             ends = [os.pidfd_open(pid) for pid in pids]
         finally:
             began = time.monotonic()
@@ -90,10 +81,10 @@ async def test_machine_that_ends_leaves_no_process(tmp_path: Path) -> None:
     async with started_machine(tmp_path, nodes=2) as lab:
         pod = await lab.pod(2, 10)
         await pod.start("sleep", "4242")
-        pids = descendants(os.getpid())
+        pids = processes_below(os.getpid())
         assert pids
 
-    assert not descendants(os.getpid()) & pids
+    assert not processes_below(os.getpid()) & pids
 
 
 async def test_twenty_pods_are_made_quickly(tmp_path: Path) -> None:

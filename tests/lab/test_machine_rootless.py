@@ -39,7 +39,7 @@ def folder(shared: Path) -> Iterator[Path]:
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="already runs as an ordinary user")
 @pytest.mark.timeout(300)
-@pytest.mark.parametrize("module", ["network", "init", "lifetime", "mesh"])
+@pytest.mark.parametrize("module", ["network", "init", "client", "lifetime", "mesh"])
 def test_machine_works_without_root(python: Path, folder: Path, module: str) -> None:
     """The lab tests of a machine pass without any right, with one uid and no new privileges."""
     arguments = (

@@ -12,7 +12,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import yaml
 
@@ -231,7 +231,7 @@ class FakeAgent:
             client.create("/api/v1/nodes", {"metadata": {"name": node}})
             client.patch(f"/api/v1/nodes/{node}/status", READY_NODE)
 
-    def __enter__(self) -> "FakeAgent":
+    def __enter__(self) -> Self:
         path = "/api/v1/pods?watch=true&fieldSelector=spec.nodeName!="
         self._connection.request("GET", path, headers=self._client.headers())
         self._response = self._connection.getresponse()

@@ -49,7 +49,9 @@ class FakeDoor:
         except OSError as error:
             return DoorStatus(code=400, message=f"cannot run {request.command[0]}: {error}")
         await connection.start()
-        assert process.stdin and process.stdout and process.stderr
+        assert process.stdin
+        assert process.stdout
+        assert process.stderr
         if not request.stdin:
             process.stdin.close()
         async with asyncio.TaskGroup() as group:
@@ -63,9 +65,7 @@ class FakeDoor:
             feeding.cancel()
         return DoorStatus(code=200 if code == 0 else 500, exit_code=code)
 
-    async def _feed(
-        self, connection: DoorConnection, process: asyncio.subprocess.Process
-    ) -> None:
+    async def _feed(self, connection: DoorConnection, process: asyncio.subprocess.Process) -> None:
         assert process.stdin
         while (frame := await connection.read()) is not None:
             if frame.channel is Channel.STDIN:
@@ -101,9 +101,7 @@ class FakeDoor:
         return DoorStatus()
 
 
-async def _pump(
-    reader: asyncio.StreamReader, connection: DoorConnection, channel: Channel
-) -> None:
+async def _pump(reader: asyncio.StreamReader, connection: DoorConnection, channel: Channel) -> None:
     while data := await reader.read(65536):
         await connection.send(channel, data)
 

@@ -51,7 +51,7 @@ class FakeApi(httpx2.AsyncBaseTransport):
     refusals: list[tuple[Callable[[httpx2.Request], bool], int]] = field(default_factory=list)
     requests: list[httpx2.Request] = field(default_factory=list)
     tokens: dict[str, Json] = field(default_factory=dict)  # user info by token
-    bookmarks: bool = True
+    refusing: int = 0  # the status of every answer, if set
 
     def __post_init__(self) -> None:
         self._versions = itertools.count(1)
@@ -111,6 +111,10 @@ class FakeApi(httpx2.AsyncBaseTransport):
         """Refuse the next request that ``when`` holds for."""
         self.refusals.append((when, status))
 
+    def refuse_all(self, status: int) -> None:
+        """Refuse every request from now on."""
+        self.refusing = status
+
     async def wait_watchers(self, count: int) -> None:
         """Wait until so many watches are open."""
         async with self.watched:
@@ -132,6 +136,8 @@ class FakeApi(httpx2.AsyncBaseTransport):
         return answer
 
     async def _answer(self, request: httpx2.Request) -> httpx2.Response:
+        if self.refusing:
+            return _status(self.refusing, "Refused", "a test said so")
         for refusal in self.refusals:
             when, status = refusal
             if when(request):

@@ -152,6 +152,15 @@ async def wait_exit(init: InitClient, key: str) -> Exit:
             await asyncio.sleep(0.005)
 
 
+def processes_below(pid: int) -> set[int]:
+    """Give all processes below ``pid``, as the machine sees them."""
+    found: set[int] = set()
+    for task in Path(f"/proc/{pid}/task").iterdir():
+        for child in (task / "children").read_text().split():
+            found |= {int(child), *processes_below(int(child))}
+    return found
+
+
 # -- as an ordinary user -------------------------------------------------------------------
 
 

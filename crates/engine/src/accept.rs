@@ -89,6 +89,7 @@ impl Worker {
             self.tunnels.remove(key);
             return;
         }
+        self.servers += 1;
         self.timers.set(TimerKind::Workload, self.now, Target::Tunnel(key));
         self.admit_tunnel(key);
     }

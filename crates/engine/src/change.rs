@@ -109,8 +109,8 @@ impl Worker {
                 self.close_tunnel(tunnel, CloseReason::Drained, detail);
             }
         }
-        let has_servers = self.tunnels.iter().any(|(_, tunnel)| tunnel.is_server());
-        if self.flows.is_empty() && !has_servers {
+        if self.flows.is_empty() && self.servers == 0 {
+            self.publish_active();
             self.drain = None;
         }
     }

@@ -11,6 +11,7 @@ use crate::telemetry::Facts;
 pub(crate) const BAGGAGE: &str = "baggage";
 pub(crate) const REASON: &str = "ambimesh-reason";
 const FORWARDED: &str = "forwarded";
+const FORWARDED_NETWORK: &str = "x-forwarded-network";
 const TRACEPARENT: &str = "traceparent";
 
 /// Longer values of a peer are not kept: nothing honest comes near.
@@ -71,6 +72,11 @@ pub(crate) fn forwarded_host(headers: &HeaderList) -> Option<String> {
     let host = value.split(';').find_map(|part| part.strip_prefix("host="))?;
     let host = host.trim_matches('"');
     (!host.is_empty()).then(|| host.to_owned())
+}
+
+/// The network that the caller says it is in.
+pub(crate) fn forwarded_network(headers: &HeaderList) -> Option<&str> {
+    text(headers.value_of(FORWARDED_NETWORK)?)
 }
 
 fn traceparent(trace_id: u128) -> String {

@@ -151,12 +151,22 @@ impl Worker {
         if is_own_port(target.address.port()) {
             return Err(recursion());
         }
+        if known.workload.application_tunnel.is_some_and(|tunnel| tunnel.is_proxy_protocol) {
+            // Without the header the application would take us for the caller.
+            return Err(Refusal {
+                status: 503,
+                reason: CloseReason::NoRoute,
+                detail: "application wants the PROXY protocol, which is not supported".to_owned(),
+            });
+        }
         let named = headers::forwarded_host(&request.headers);
         let service = target.service.or_else(|| {
             let port = target.address.port();
             self.snapshot.inbound_service_of(&known.workload, named.as_deref(), port).cloned()
         });
-        self.describe_inbound(key, &known, target.address);
+        let from = headers::forwarded_network(&request.headers);
+        let is_local = from.is_none_or(|from| from.eq_ignore_ascii_case(&self.shared.settings.network));
+        self.describe_inbound(key, &known, target.address, is_local);
         if let Some(flow) = self.flows.get_mut(key) {
             let facts = &mut flow.report.facts;
             facts.destination_service = service;
@@ -176,7 +186,7 @@ impl Worker {
         };
         let Some(flow) = self.flows.get(key) else { return };
         let destination = flow.report.facts.original_destination.socket_addr();
-        self.describe_inbound(key, &known, destination);
+        self.describe_inbound(key, &known, destination, true);
         let service =
             self.snapshot.inbound_service_of(&known.workload, None, destination.port()).cloned();
         if let Some(flow) = self.flows.get_mut(key) {
@@ -193,12 +203,19 @@ impl Worker {
         self.pods.get(self.flows.get(key)?.pod)?.known.clone()
     }
 
-    fn describe_inbound(&mut self, key: Key<Flow>, known: &Known, upstream: SocketAddr) {
+    /// Names both ends. A source of another network is not looked up by its address.
+    fn describe_inbound(
+        &mut self,
+        key: Key<Flow>,
+        known: &Known,
+        upstream: SocketAddr,
+        is_local: bool,
+    ) {
         let Some(flow) = self.flows.get_mut(key) else { return };
         let facts = &mut flow.report.facts;
         let network = &self.shared.settings.network;
-        facts.source_workload =
-            self.snapshot.workload_by_address(network, facts.source.ip()).cloned();
+        let source = self.snapshot.workload_by_address(network, facts.source.ip());
+        facts.source_workload = source.filter(|_| is_local).cloned();
         facts.destination_workload = Some(Arc::clone(&known.workload));
         facts.upstream = Some(upstream);
     }

@@ -40,9 +40,13 @@ pub(crate) struct Listener {
 
 impl Pod {
     /// Makes a socket where the pod lives.
-    pub(crate) fn inside<T>(&self, make: impl FnOnce() -> io::Result<T>) -> io::Result<T> {
+    pub(crate) fn inside<T>(
+        &self,
+        home: &Namespace,
+        make: impl FnOnce() -> io::Result<T>,
+    ) -> io::Result<T> {
         match &self.netns {
-            Some(netns) => netns.enter(make)?,
+            Some(netns) => netns.enter_from(home, make)?,
             None => make(),
         }
     }

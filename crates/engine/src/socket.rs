@@ -103,7 +103,7 @@ impl Socket {
 
     /// Writes once; returns how many bytes were taken, fewer when the socket is full.
     pub(crate) fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
-        if !self.is_writable {
+        if !self.is_writable || bytes.is_empty() {
             return Ok(0);
         }
         match send(&self.descriptor, bytes, SendFlags::NOSIGNAL) {

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use ambimesh_netns::ConnectOptions;
+use ambimesh_netns::{ConnectOptions, Namespace};
 use ambimesh_state::Snapshot;
 use rand::SeedableRng;
 use rand::rngs::SmallRng;
@@ -29,6 +29,8 @@ use crate::tunnel::Tunnel;
 /// One worker. Nothing of it is ever seen by another thread.
 pub(crate) struct Worker {
     pub(crate) index: usize,
+    /// Where this thread is whenever it does not visit a pod.
+    home: Namespace,
     pub(crate) shared: Shared,
     pub(crate) mailbox: Arc<Mailbox<Letter>>,
     pub(crate) poll: Poll,
@@ -44,6 +46,8 @@ pub(crate) struct Worker {
     pub(crate) listeners: Slots<Listener>,
     pub(crate) flows: Slots<Flow>,
     pub(crate) tunnels: Slots<Tunnel>,
+    /// How many tunnels are arrived ones.
+    pub(crate) servers: usize,
     pub(crate) pool: Pool,
     /// Whoever waits for discovery or a certificate; asked again after each change.
     pub(crate) waiting: Vec<Waiter>,
@@ -80,6 +84,8 @@ pub(crate) enum Waiter {
 }
 
 impl Worker {
+    /// Prepares a worker; the thread that runs it must be started from the calling one, so that
+    /// it is in the same namespace.
     pub(crate) fn new(
         index: usize,
         shared: Shared,
@@ -92,6 +98,7 @@ impl Worker {
         let snapshot = shared.state.load();
         Ok(Self {
             index,
+            home: Namespace::current()?,
             shared,
             mailbox,
             poll,
@@ -105,6 +112,7 @@ impl Worker {
             listeners: Slots::new(),
             flows: Slots::new(),
             tunnels: Slots::new(),
+            servers: 0,
             pool: Pool::default(),
             waiting: Vec::new(),
             agenda: VecDeque::new(),
@@ -131,10 +139,14 @@ impl Worker {
             }
             self.work_agenda();
             self.check_drain();
-            let servers = self.tunnels.iter().filter(|(_, tunnel)| tunnel.is_server()).count();
-            self.active.store(self.flows.len() + servers, Ordering::Relaxed);
+            self.publish_active();
         }
         Ok(())
+    }
+
+    /// Lets others see how much is open.
+    pub(crate) fn publish_active(&self) {
+        self.active.store(self.flows.len() + self.servers, Ordering::Relaxed);
     }
 
     /// How long nothing needs to be done.
@@ -204,6 +216,6 @@ impl Worker {
     ) -> io::Result<OwnedFd> {
         let pod = self.pods.get(pod).ok_or(io::ErrorKind::NotFound)?;
         let options = self.shared.settings.connect_options();
-        pod.inside(|| connect(options))
+        pod.inside(&self.home, || connect(options))
     }
 }

@@ -67,7 +67,8 @@ impl ReceiveWindow {
     /// Charges a frame; `false` when the peer sent more than it may.
     #[must_use]
     pub(crate) fn charge(&mut self, bytes: u32) -> bool {
-        let is_allowed = i64::from(bytes) <= self.left;
+        // An empty frame needs no credit: it may end a stream whose window is negative.
+        let is_allowed = bytes == 0 || i64::from(bytes) <= self.left;
         if is_allowed {
             self.left -= i64::from(bytes);
         }

@@ -145,6 +145,24 @@ fn small_stream_window_holds_once_confirmed() {
     assert!(seen[0].contains("Violation(WindowExceeded)"), "{seen:?}");
 }
 
+/// An empty DATA frame that ends a stream needs no credit, also when the window is negative.
+#[test]
+fn end_needs_no_credit() {
+    let settings = Settings {
+        stream_window: 1000,
+        ..Settings::server()
+    };
+    let mut server = Connection::new(Role::Server, settings);
+    let early = Frames::client()
+        .connect(1, "a:1")
+        .data(1, &[0; 10_000], false)
+        .settings_ack();
+
+    let seen = feed(&mut server, early.data(1, b"", true));
+
+    assert!(seen[2].starts_with("End"), "{seen:?}");
+}
+
 /// The number of a server's first stream, which only the codec can make.
 fn first_stream() -> StreamId {
     let mut client = client_with(Frames::server());

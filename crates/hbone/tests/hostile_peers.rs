@@ -423,6 +423,28 @@ fn large_header_list_is_refused_politely() {
     );
 }
 
+/// Blocks that nobody reads still fill HPACK's table: trailers, and headers of closed streams.
+#[test]
+fn unread_header_blocks_are_decoded() {
+    let remembered = [0x40, 1, b'a', 1, b'b'];
+    let target = fields(&[(":method", "CONNECT"), (":authority", "10.0.0.1:80")]);
+    let by_reference = [&target[..], &[0xbe]].concat();
+    let trailers = flag::END_HEADERS | flag::END_STREAM;
+
+    for frames in [
+        open().frame(kind::HEADERS, trailers, 1, &remembered),
+        open().reset(1, 8).headers(1, &remembered),
+    ] {
+        let seen = events(frames.headers(3, &by_reference));
+
+        assert!(
+            seen.last()
+                .is_some_and(|last| last.contains(r#"headers: {"a": "b"}"#)),
+            "{seen:?}"
+        );
+    }
+}
+
 fn any_frame() -> impl Strategy<Value = (u8, u8, u32, Vec<u8>)> {
     (
         0_u8..12,

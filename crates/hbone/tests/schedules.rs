@@ -5,7 +5,7 @@ mod pipe;
 
 use std::collections::BTreeMap;
 
-use ambimesh_hbone::{ErrorCode, Event, Settings, StreamId};
+use ambimesh_hbone::{ErrorCode, Event, ResetCause, Settings, StreamId};
 use pipe::{End, carry, pattern};
 use proptest::prelude::*;
 
@@ -248,7 +248,11 @@ impl World {
                 assert!(direction.has_ended && !direction.has_seen_end);
                 direction.has_seen_end = true;
             }
-            Event::Reset { stream, .. } => {
+            Event::Reset {
+                stream,
+                cause: ResetCause::Peer,
+                ..
+            } => {
                 streams.get_mut(&stream).expect("modelled").was_reset = true;
             }
             Event::Refused { .. }
@@ -333,7 +337,11 @@ impl World {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig::with_cases(300))]
+    #![proptest_config(ProptestConfig {
+        cases: 300,
+        max_shrink_iters: 2000,
+        ..ProptestConfig::default()
+    })]
 
     /// No schedule loses a byte, exceeds a window or leaves a stream stuck.
     #[test]

@@ -53,9 +53,9 @@ impl Namespace {
         self.id
     }
 
-    /// Runs `visit` on this thread inside the namespace, and comes back.
+    /// Runs `visit` on this thread inside the namespace, and comes back to where it was.
     ///
-    /// Blocking: four system calls around `visit`; no lock.
+    /// Blocking: five system calls around `visit`; no lock. [`Self::enter_from`] saves three.
     ///
     /// # Errors
     /// The namespace cannot be entered (no `CAP_SYS_ADMIN`, or no descriptor left for the way
@@ -65,7 +65,17 @@ impl Namespace {
     /// Never; but the process aborts when the way back fails, because a thread that stays in a
     /// pod's namespace would make sockets there for other pods.
     pub fn enter<T>(&self, visit: impl FnOnce() -> T) -> io::Result<T> {
-        let home = Self::current()?;
+        self.enter_from(&Self::current()?, visit)
+    }
+
+    /// As [`Self::enter`], for a caller that knows that this thread is in `home`.
+    ///
+    /// # Errors
+    /// As [`Self::enter`].
+    ///
+    /// # Panics
+    /// As [`Self::enter`].
+    pub fn enter_from<T>(&self, home: &Self, visit: impl FnOnce() -> T) -> io::Result<T> {
         if home.id == self.id {
             return Ok(visit());
         }
@@ -82,11 +92,11 @@ impl AsFd for Namespace {
 }
 
 /// Returns home when dropped, so that a panic in a visit does too.
-struct WayBack {
-    home: Namespace,
+struct WayBack<'a> {
+    home: &'a Namespace,
 }
 
-impl Drop for WayBack {
+impl Drop for WayBack<'_> {
     fn drop(&mut self) {
         if move_into(&self.home.descriptor).is_err() {
             std::process::abort();

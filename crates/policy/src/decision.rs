@@ -43,6 +43,17 @@ pub enum Decision {
     PolicyMissing(PolicyKey),
 }
 
+/// What a policy that is only tried out would do.
+#[derive(Clone, Copy, Debug, Eq, PartialEq)]
+pub enum DryRun<'a> {
+    /// It would deny the connection.
+    Denies(&'a PolicyKey),
+    /// It would allow the connection.
+    Allows(&'a PolicyKey),
+    /// If those that allow were enforced, none of all would allow the connection.
+    NotAllowed,
+}
+
 impl Decision {
     /// Whether the connection may go on.
     #[must_use]
@@ -101,16 +112,21 @@ impl PolicySet {
             })
     }
 
-    /// The dry-run policies that match: they are only logged.
-    pub fn dry_run_matches<'a>(
-        &'a self,
-        facts: &'a Facts<'_>,
-    ) -> impl Iterator<Item = (&'a PolicyKey, Action)> {
-        self.deny
-            .iter()
-            .chain(&self.allow)
-            .filter(|policy| policy.is_dry_run && policy.matches(facts))
-            .map(|policy| (&policy.key, policy.action))
+    /// What the policies that are only tried out would do about one connection: for the log.
+    /// Source: specification §9.2, 1 and 3.
+    #[must_use]
+    pub fn dry_run(&self, facts: &Facts<'_>) -> Vec<DryRun<'_>> {
+        let denials = tried(&self.deny).filter(|policy| policy.matches(facts));
+        let permissions = tried(&self.allow).filter(|policy| policy.matches(facts));
+        let mut findings: Vec<_> = denials
+            .map(|policy| DryRun::Denies(&policy.key))
+            .chain(permissions.map(|policy| DryRun::Allows(&policy.key)))
+            .collect();
+        let is_allowed = self.allow.iter().any(|policy| policy.matches(facts));
+        if tried(&self.allow).next().is_some() && !is_allowed {
+            findings.push(DryRun::NotAllowed);
+        }
+        findings
     }
 
     /// Whether nothing applies, so that every connection is allowed.
@@ -118,6 +134,13 @@ impl PolicySet {
     pub fn is_empty(&self) -> bool {
         self.deny.is_empty() && self.allow.is_empty() && self.missing.is_none()
     }
+}
+
+fn tried(policies: &[Arc<Policy>]) -> impl Iterator<Item = &Policy> {
+    policies
+        .iter()
+        .map(AsRef::as_ref)
+        .filter(|policy| policy.is_dry_run)
 }
 
 fn enforced(policies: &[Arc<Policy>]) -> impl Iterator<Item = &Policy> {

@@ -7,6 +7,6 @@ mod decision;
 mod matching;
 mod policy;
 
-pub use decision::{Decision, Facts, PolicySet};
+pub use decision::{Decision, DryRun, Facts, PolicySet};
 pub use matching::{Match, PortMatch, ServiceAccountMatch, Sides, StringMatch};
 pub use policy::{Action, AllOf, AnyOf, Policy, PolicyKey, PolicyKeyError, Scope};

@@ -11,7 +11,7 @@ use crate::decision::Facts;
 pub enum StringMatch {
     /// Equal.
     Exact(Box<str>),
-    /// Starts with. Never empty: see [`StringMatch::is_valid`].
+    /// Starts with.
     Prefix(Box<str>),
     /// Ends with.
     Suffix(Box<str>),

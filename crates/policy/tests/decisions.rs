@@ -4,8 +4,8 @@
 use std::sync::Arc;
 
 use ambimesh_policy::{
-    Action, AllOf, AnyOf, Decision, Facts, Match, Policy, PolicyKey, PolicySet, PortMatch, Scope,
-    ServiceAccountMatch, Sides, StringMatch,
+    Action, AllOf, AnyOf, Decision, DryRun, Facts, Match, Policy, PolicyKey, PolicySet, PortMatch,
+    Scope, ServiceAccountMatch, Sides, StringMatch,
 };
 use ambimesh_types::{Identity, SourceAddr};
 use proptest::prelude::*;
@@ -138,12 +138,27 @@ fn unknown_policy_refuses() {
 /// A dry run is reported and changes nothing.
 #[test]
 fn dry_run_is_never_enforced() {
-    let mut deny = (*policy(Action::Deny, vec![AllOf(vec![])])).clone();
-    deny.is_dry_run = true;
-    let set = PolicySet::new([Arc::new(deny)], None);
+    let tried = |action, rules| {
+        let mut policy = (*policy(action, rules)).clone();
+        policy.is_dry_run = true;
+        Arc::new(policy)
+    };
+    let everything = || vec![AllOf(vec![])];
+    let key = |name| PolicyKey::new("ns", name);
+    let findings = |policies: Vec<Arc<Policy>>, expected: &[DryRun<'_>]| {
+        let set = PolicySet::new(policies, None);
+        assert!(set.decide(&facts(None)).is_allowed());
+        assert_eq!(set.dry_run(&facts(None)), expected);
+    };
 
-    assert!(set.decide(&facts(None)).is_allowed());
-    assert_eq!(set.dry_run_matches(&facts(None)).count(), 1);
+    let deny = tried(Action::Deny, everything());
+    findings(vec![deny], &[DryRun::Denies(&key("deny"))]);
+    findings(vec![tried(Action::Deny, vec![])], &[]);
+    let allow = tried(Action::Allow, everything());
+    findings(vec![allow], &[DryRun::Allows(&key("allow"))]);
+    let nothing = tried(Action::Allow, vec![]);
+    findings(vec![nothing.clone()], &[DryRun::NotAllowed]);
+    findings(vec![nothing, policy(Action::Allow, everything())], &[]);
 }
 
 fn sides<T: std::fmt::Debug + Clone + 'static>(

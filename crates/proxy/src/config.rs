@@ -20,12 +20,6 @@ pub use environment::ConfigError;
 use crate::log::{Filter, FilterError, Format};
 use environment::Environment;
 
-/// Outbound connections of captured applications arrive here.
-pub const OUTBOUND_PORT: u16 = 15001;
-/// Inbound plaintext of captured applications arrives here.
-pub const PLAINTEXT_PORT: u16 = 15006;
-/// Tunnels of other proxies arrive here.
-pub const HBONE_PORT: u16 = 15008;
 /// Administration, loopback only.
 pub const ADMIN_PORT: u16 = 15000;
 /// Metrics.

@@ -184,8 +184,8 @@ impl Process {
                 }
                 Some(cause) = self.causes.recv() => break cause,
                 cause = self.signals.wait() => break cause,
-                ended = self.tasks.join_next() => return Err(ended_task(ended)),
-                ended = self.servers.join_next() => return Err(ended_task(ended)),
+                ended = self.tasks.join_next() => return Err(ended_task(ended.as_ref())),
+                ended = self.servers.join_next() => return Err(ended_task(ended.as_ref())),
             }
         };
         self.drain(cause).await
@@ -310,7 +310,7 @@ fn raise_descriptor_limit(log: &Log) {
     }
 }
 
-fn ended_task(ended: Option<Result<&'static str, tokio::task::JoinError>>) -> LifeError {
+fn ended_task(ended: Option<&Result<&'static str, tokio::task::JoinError>>) -> LifeError {
     match ended {
         Some(Ok(name)) => LifeError::TaskEnded(name),
         _ => LifeError::TaskEnded("of the control runtime"),

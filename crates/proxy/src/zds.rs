@@ -10,8 +10,8 @@ mod roster;
 
 pub use client::{Client, Wake};
 pub use enrolment::{Enrolment, Host, StartError};
-pub use message::{Pod, Request, RequestError};
-pub use roster::{Entry, Roster, RunState};
+pub use message::Pod;
+pub use roster::{Roster, RunState};
 
 #[cfg(test)]
 mod tests;

@@ -42,7 +42,7 @@ impl Snapshot {
         let mut best = 0;
         let mut group: Vec<Chosen<'_>> = Vec::new();
         for endpoint in self.endpoints(&service.key()) {
-            let Some((rank, chosen)) = self.candidate(service, endpoint, wanted) else {
+            let Some((rank, chosen)) = candidate(service, endpoint, wanted) else {
                 continue;
             };
             if rank > best {
@@ -56,48 +56,40 @@ impl Snapshot {
         draw.weighted(group.iter(), |chosen| chosen.workload.capacity)
             .cloned()
     }
+}
 
-    /// The endpoint with its rank, if it may be picked and can be reached from `source`.
-    fn candidate(
-        &self,
-        service: &Service,
-        endpoint: &Endpoint,
-        wanted: &Wanted<'_>,
-    ) -> Option<(usize, Chosen<'_>)> {
-        let workload = self.workloads.get(&endpoint.uid)?;
-        let is_usable = workload.health == Health::Healthy
-            || service.load_balancing.health_policy == HealthPolicy::AllowAll;
-        // Hostnames are not resolved and networks not crossed yet: picking such an endpoint
-        // would fail connections that a neighbour can serve.
-        let is_reachable = workload.network == wanted.source.network
-            && workload
-                .addresses
-                .iter()
-                .any(|ip| service.ip_families.allows(*ip));
-        if !is_usable || !is_reachable || workload.capacity == 0 {
-            return None;
-        }
-        let port = map_port(service, endpoint, workload, wanted)?;
-        let rank = rank(&service.load_balancing, wanted.source, workload)?;
-        Some((rank, Chosen { workload, port }))
+/// The endpoint with its rank, if it may be picked and can be reached from the source.
+fn candidate<'a>(
+    service: &Service,
+    endpoint: &'a Endpoint,
+    wanted: &Wanted<'_>,
+) -> Option<(usize, Chosen<'a>)> {
+    let workload = &endpoint.workload;
+    let is_usable = workload.health == Health::Healthy
+        || service.load_balancing.health_policy == HealthPolicy::AllowAll;
+    // Hostnames are not resolved and networks not crossed yet: picking such an endpoint would
+    // fail connections that a neighbour can serve.
+    let is_reachable = workload.network == wanted.source.network
+        && workload
+            .addresses
+            .iter()
+            .any(|ip| service.ip_families.allows(*ip));
+    if !is_usable || !is_reachable || workload.capacity == 0 {
+        return None;
     }
+    let port = map_port(service, endpoint, wanted)?;
+    let rank = rank(&service.load_balancing, wanted.source, workload)?;
+    Some((rank, Chosen { workload, port }))
 }
 
 /// The endpoint's own mapping, then the service's, then for a workload that takes everything on
 /// one port the port that was asked for.
-fn map_port(
-    service: &Service,
-    endpoint: &Endpoint,
-    workload: &Workload,
-    wanted: &Wanted<'_>,
-) -> Option<u16> {
+fn map_port(service: &Service, endpoint: &Endpoint, wanted: &Wanted<'_>) -> Option<u16> {
     let Wanted { port, purpose, .. } = *wanted;
-    let has_tunnel_port = workload
-        .application_tunnel
-        .is_some_and(|tunnel| tunnel.port.is_some());
+    let tunnel = endpoint.workload.application_tunnel;
+    let has_tunnel_port = tunnel.is_some_and(|tunnel| tunnel.port.is_some());
     let target = service.ports.target(port);
-    if target.is_none() && !(purpose == Purpose::Waypoint && workload.application_tunnel.is_some())
-    {
+    if target.is_none() && !(purpose == Purpose::Waypoint && tunnel.is_some()) {
         return None;
     }
     endpoint

@@ -140,10 +140,7 @@ impl WorkloadDump {
             node: workload.node.to_string(),
             native_tunnel: workload.is_native_tunnel,
             authorization_policies: texts(&workload.authorization_policies),
-            status: match workload.health {
-                Health::Healthy => "Healthy",
-                Health::Unhealthy => "Unhealthy",
-            },
+            status: status(workload.health),
             cluster_id: workload.cluster_id.to_string(),
             locality: LocalityDump {
                 region: workload.locality.region.to_string(),
@@ -270,18 +267,21 @@ fn endpoints(snapshot: &Snapshot, service: &Service) -> BTreeMap<String, Endpoin
     snapshot
         .endpoints(&service.key())
         .map(|endpoint| {
-            let health = snapshot.workload_by_uid(&endpoint.uid).map(|w| w.health);
             let dump = EndpointDump {
-                workload_uid: endpoint.uid.to_string(),
+                workload_uid: endpoint.workload.uid().to_string(),
                 port: ports(&endpoint.ports),
-                status: match health {
-                    Some(Health::Healthy) => "Healthy",
-                    _ => "Unhealthy",
-                },
+                status: status(endpoint.workload.health),
             };
-            (endpoint.uid.to_string(), dump)
+            (endpoint.workload.uid().to_string(), dump)
         })
         .collect()
+}
+
+fn status(health: Health) -> &'static str {
+    match health {
+        Health::Healthy => "Healthy",
+        Health::Unhealthy => "Unhealthy",
+    }
 }
 
 fn scope(scope: Scope) -> &'static str {

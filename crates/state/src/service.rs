@@ -5,10 +5,10 @@ use std::net::IpAddr;
 use std::str::FromStr;
 use std::sync::Arc;
 
-use ambimesh_types::{Identity, WorkloadUid};
+use ambimesh_types::Identity;
 use ipnet::IpNet;
 
-use crate::workload::GatewayRef;
+use crate::workload::{GatewayRef, Workload};
 
 /// `<namespace>/<hostname>` of a service.
 #[derive(Clone, Debug, Eq, Hash, Ord, PartialEq, PartialOrd)]
@@ -234,8 +234,8 @@ impl Service {
 /// A workload's part in a service.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Endpoint {
-    /// Which workload.
-    pub uid: WorkloadUid,
+    /// Which workload, as it is now: choosing among many looks nothing up.
+    pub workload: Arc<Workload>,
     /// Its ports for this service.
     pub ports: PortMap,
 }

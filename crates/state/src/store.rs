@@ -140,7 +140,7 @@ impl Store {
         }
         for (service, ports) in &workload.services {
             let endpoint = Endpoint {
-                uid: uid.clone(),
+                workload: Arc::clone(&workload),
                 ports: ports.clone(),
             };
             self.change_endpoint(service, &uid, Some(Arc::new(endpoint)));

@@ -1,7 +1,7 @@
 //! Test oracles and hostile peers. Never a dependency of shipped code.
 //!
 //! - [`certificates`]: a P-256 root and leaves for SPIFFE ids.
-//! - [`reference`]: the `h2` crate as the other end of a tunnel, over an in-memory pipe.
+//! - [`mod@reference`]: the `h2` crate as the other end of a tunnel, over an in-memory pipe.
 //! - [`hostile`]: frames that no honest peer would send.
 
 pub mod certificates;

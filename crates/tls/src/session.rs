@@ -27,6 +27,7 @@ pub enum Step {
 pub struct Handshake {
     connection: Connection,
     unread: Vec<u8>,
+    early: Vec<u8>,
 }
 
 /// An established session: opens and seals records.
@@ -34,6 +35,8 @@ pub struct Session {
     connection: Connection,
     /// Received bytes that are no whole record yet, or part of a handshake message.
     unread: Vec<u8>,
+    /// Plaintext that was opened together with the end of the handshake.
+    early: Vec<u8>,
     peer: Option<Identity>,
 }
 
@@ -75,7 +78,7 @@ impl Handshake {
         // An address is never sent as server name, and our verifier does not look at it.
         let unnamed = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
         let connection = UnbufferedClientConnection::new(config, unnamed)?;
-        Ok(Self { connection: Connection::Client(Box::new(connection)), unread: Vec::new() })
+        Ok(Self { connection: Connection::Client(Box::new(connection)), unread: Vec::new(), early: Vec::new() })
     }
 
     /// Begins as the accepting side.
@@ -84,7 +87,7 @@ impl Handshake {
     /// The configuration is unusable.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection: Connection::Server(Box::new(connection)), unread: Vec::new() })
+        Ok(Self { connection: Connection::Server(Box::new(connection)), unread: Vec::new(), early: Vec::new() })
     }
 
     /// Takes received bytes, in any chunking, and appends what must be sent to `output`.
@@ -96,18 +99,14 @@ impl Handshake {
             return Err(TlsError::HandshakeTooLarge { limit: MAX_HANDSHAKE_BYTES });
         }
         self.unread.extend_from_slice(input);
-        let unread = &mut self.unread;
-        let result = either!(&mut self.connection, c => c.advance(unread, output));
-        if result.is_err() {
-            either!(&mut self.connection, c => c.collect_alert(output));
-        }
-        result
+        let (unread, early) = (&mut self.unread, &mut self.early);
+        either!(&mut self.connection, c => c.advance(unread, early, output))
     }
 
     /// Takes the session after [`Step::Done`].
     ///
-    /// Bytes that the peer sent behind its handshake are kept: call [`Session::open`] once with
-    /// exactly [`Session::unread`] before the first read.
+    /// What the peer sent behind its handshake is kept: call [`Session::open`] once with exactly
+    /// [`Session::unread`] before the first read.
     ///
     /// # Errors
     /// The peer does not speak HTTP/2.
@@ -118,7 +117,7 @@ impl Handshake {
         }
         let leaf = common.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.and_then(|leaf| identities_of(leaf).into_iter().next());
-        Ok(Session { connection: self.connection, unread: self.unread, peer })
+        Ok(Session { connection: self.connection, unread: self.unread, early: self.early, peer })
     }
 }
 
@@ -148,6 +147,7 @@ impl Session {
         plain: &mut Vec<u8>,
         reply: &mut Vec<u8>,
     ) -> Result<bool, TlsError> {
+        plain.append(&mut std::mem::take(&mut self.early));
         let (consumed, result) =
             either!(&mut self.connection, c => c.open(received, plain, reply));
         self.unread.clear();
@@ -205,21 +205,40 @@ trait Records {
 
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Role>;
 
-    fn advance(&mut self, unread: &mut Vec<u8>, output: &mut Vec<u8>) -> Result<Step, TlsError> {
+    /// Whether an encoded message waits to be taken.
+    fn has_output(&self) -> bool;
+
+    fn advance(
+        &mut self,
+        unread: &mut Vec<u8>,
+        early: &mut Vec<u8>,
+        output: &mut Vec<u8>,
+    ) -> Result<Step, TlsError> {
         loop {
             let UnbufferedStatus { discard, state } = self.process(unread);
-            let step = match state? {
-                ConnectionState::EncodeTlsData(data) => encode(data, output).map(|()| None)?,
-                ConnectionState::TransmitTlsData(sent) => {
+            let step = match state {
+                Ok(ConnectionState::EncodeTlsData(data)) => {
+                    encode(data, output)?;
+                    None
+                }
+                Ok(ConnectionState::TransmitTlsData(sent)) => {
                     sent.done();
                     None
                 }
-                ConnectionState::BlockedHandshake => Some(Step::Blocked),
-                // Data behind the handshake may be opened already: it stays inside until `open`.
-                ConnectionState::WriteTraffic(_) | ConnectionState::ReadTraffic(_) => {
-                    Some(Step::Done)
+                Ok(ConnectionState::BlockedHandshake) => Some(Step::Blocked),
+                // rustls opens what follows the handshake before it says that the handshake is done.
+                Ok(ConnectionState::ReadTraffic(mut records)) => {
+                    while let Some(Ok(record)) = records.next_record() {
+                        early.extend_from_slice(record.payload);
+                    }
+                    None
                 }
-                _ => return Err(TlsError::State { wanted: "finish its handshake" }),
+                Ok(ConnectionState::WriteTraffic(_)) => Some(Step::Done),
+                Ok(_) => return Err(TlsError::State { wanted: "finish its handshake" }),
+                Err(error) => {
+                    self.collect_alert(&mut unread[discard..], output);
+                    return Err(error.into());
+                }
             };
             unread.drain(..discard);
             if let Some(step) = step {
@@ -259,7 +278,7 @@ trait Records {
                 }
                 Ok(_) => return (at, Err(TlsError::State { wanted: "open records" })),
                 Err(error) => {
-                    self.collect_alert(reply);
+                    self.collect_alert(&mut received[at..], reply);
                     return (at, Err(error.into()));
                 }
             }
@@ -268,7 +287,7 @@ trait Records {
 
     fn write(
         &mut self,
-        unread: &mut [u8],
+        unread: &mut Vec<u8>,
         out: &mut [u8],
         write: Write<'_>,
     ) -> Result<usize, TlsError> {
@@ -276,7 +295,7 @@ trait Records {
         loop {
             // Unread bytes go along: rustls remembers how far it looked into them and would index
             // past the end of an empty buffer.
-            let UnbufferedStatus { state, .. } = self.process(unread);
+            let UnbufferedStatus { discard, state } = self.process(unread);
             match state? {
                 ConnectionState::EncodeTlsData(mut data) => {
                     at += data.encode(&mut out[at..]).map_err(|_| TOO_SMALL)?;
@@ -287,12 +306,14 @@ trait Records {
                         Write::Data(plain) => traffic.encrypt(plain, &mut out[at..]),
                         Write::Close => traffic.queue_close_notify(&mut out[at..]),
                     };
+                    unread.drain(..discard);
                     return written.map(|n| at + n).map_err(|_| TOO_SMALL);
                 }
                 // Announced once, by whoever asks first; the data before it is all opened.
                 ConnectionState::PeerClosed => {}
                 _ => return Err(TlsError::State { wanted: "write" }),
             }
+            unread.drain(..discard);
         }
     }
 
@@ -304,8 +325,11 @@ trait Records {
     }
 
     /// Appends the alert that rustls queued with an error; the error itself is known already.
-    fn collect_alert(&mut self, output: &mut Vec<u8>) {
-        while let Ok(ConnectionState::EncodeTlsData(data)) = self.process(&mut []).state {
+    fn collect_alert(&mut self, unread: &mut [u8], output: &mut Vec<u8>) {
+        // The unread bytes go along for the same reason as in `write`. Queued output comes before
+        // input is looked at, so one call per message is enough and nothing is read.
+        while self.has_output() {
+            let Ok(ConnectionState::EncodeTlsData(data)) = self.process(unread).state else { return };
             if encode(data, output).is_err() {
                 return;
             }
@@ -319,6 +343,10 @@ impl Records for UnbufferedClientConnection {
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Role> {
         self.process_tls_records(input)
     }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
+    }
 }
 
 impl Records for UnbufferedServerConnection {
@@ -326,6 +354,10 @@ impl Records for UnbufferedServerConnection {
 
     fn process<'c, 'i>(&'c mut self, input: &'i mut [u8]) -> UnbufferedStatus<'c, 'i, Self::Role> {
         self.process_tls_records(input)
+    }
+
+    fn has_output(&self) -> bool {
+        self.wants_write()
     }
 }
 

@@ -111,7 +111,8 @@ def listen(address: str) -> socket.socket:
     if not host or not port.isdigit():
         raise click.BadParameter(f"{address!r} is not ADDRESS:PORT", param_hint="--listen")
     family = socket.AF_INET6 if ":" in host else socket.AF_INET
-    made = socket.socket(family, socket.SOCK_STREAM)
+    # The protocol is named, or asyncio does not know that it may switch Nagle's delay off.
+    made = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     made.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
     try:
         made.bind((host, int(port)))

@@ -21,6 +21,7 @@ from ambimesh.compile.service_entries import (
 )
 from ambimesh.compile.services import TRAFFIC_DISTRIBUTION
 from ambimesh.compile.table import Table
+from ambimesh.compile.waypoints import binding_labels
 from ambimesh.compile.workloads import (
     SERVICE_NAME,
     compile_endpoints,
@@ -132,7 +133,9 @@ class MeshCompiler:
         old = self._namespaces.pop(name, None)
         if item is not None:
             self._namespaces[name] = item
-        if _distribution(old) == _distribution(item):
+        if binding_labels(old) != binding_labels(item):
+            self._dirty |= self._labelled.selected(name, {})
+        elif _distribution(old) == _distribution(item):
             return
         for service_name, service in tuple(self._hostnames.services.items()):
             if service_name[0] == name:
@@ -268,6 +271,7 @@ class MeshCompiler:
             services=found,
             policies=self._policies.listed(namespace, labels),
             node=self._nodes.get(pod.spec.node_name),
+            namespace=self._namespaces.get(namespace),
         )
 
     def _services_listing(self, pod: Pod) -> list[Service]:
@@ -295,7 +299,13 @@ class MeshCompiler:
             self._mesh,
         )
         policies = self._policies.listed(namespace, labels)
-        return compile_workload_entry(item, self._mesh, services=services, policies=policies)
+        return compile_workload_entry(
+            item,
+            self._mesh,
+            services=services,
+            policies=policies,
+            namespace=self._namespaces.get(namespace),
+        )
 
     def _compile_entry(self, key: Key) -> tuple[Workload, ...]:
         entry = self._hostnames.entries.get(key)

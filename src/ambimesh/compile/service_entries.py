@@ -10,7 +10,8 @@ from typing import Final, TypeVar
 from ambimesh.compile.addresses import parse_address, parse_range
 from ambimesh.compile.controllers import canonical_name, canonical_revision
 from ambimesh.compile.selection import Labels
-from ambimesh.compile.services import annotated_distribution, app_protocol, hostname_of
+from ambimesh.compile.services import annotated_distribution, app_protocol
+from ambimesh.compile.waypoints import bound_waypoint
 from ambimesh.compile.workloads import TUNNEL, Services, tunnel_protocol
 from ambimesh.kube.core import Namespace, Service, ServicePort
 from ambimesh.kube.istio import ServiceEntry, ServiceEntryPort, WorkloadEntry, WorkloadEntrySpec
@@ -87,6 +88,9 @@ def compile_service_entry(
             addresses=addresses or _allocated(entry, host, mesh.network),
             ports=tuple(_service_port(port) for port in spec.ports),
             subject_alt_names=spec.subject_alt_names,
+            waypoint=bound_waypoint(
+                entry.metadata.labels, entry.metadata.namespace, namespace, mesh
+            ),
             load_balancing=_load_balancing(entry, namespace),
         )
         for host in dict.fromkeys(spec.hosts)
@@ -122,7 +126,12 @@ def entry_endpoints(
 
 
 def compile_workload_entry(
-    item: WorkloadEntry, mesh: Mesh, *, services: Services, policies: tuple[PolicyKey, ...]
+    item: WorkloadEntry,
+    mesh: Mesh,
+    *,
+    services: Services,
+    policies: tuple[PolicyKey, ...],
+    namespace: Namespace | None,
 ) -> Workload | None:
     """Compile one WorkloadEntry; ``None`` when it says no address."""
     meta, spec = item.metadata, item.spec
@@ -143,6 +152,7 @@ def compile_workload_entry(
         native_tunnel=labels.get(TUNNEL) == "http",
         trust_domain=mesh.trust_domain,
         service_account=spec.service_account,
+        waypoint=bound_waypoint(labels, meta.namespace, namespace, mesh),
         workload_name=name,
         canonical_name=canonical_name(labels, name),
         canonical_revision=canonical_revision(labels),
@@ -172,7 +182,7 @@ def workload_entry_ports(
     found: dict[ServiceKey, tuple[Port, ...]] = {}
     for service in services:
         meta = service.metadata
-        key = service_key(meta.namespace, hostname_of(meta.namespace, meta.name, mesh))
+        key = service_key(meta.namespace, mesh.hostname(meta.namespace, meta.name))
         targets = ((port.port, _kubernetes_target(port, ports)) for port in service.spec.ports)
         found[key] = tuple(Port(service_port=p, target_port=t) for p, t in targets if t)
     for entry, hosts in entries:

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Final
 
 from ambimesh.compile.addresses import parse_addresses
+from ambimesh.compile.waypoints import bound_waypoint
 from ambimesh.kube.core import Namespace, Service, ServicePort
 from ambimesh.model import workload as model
 from ambimesh.model.mesh import Mesh
@@ -38,11 +39,6 @@ _FAMILIES: Final = {
 }
 
 
-def hostname_of(namespace: str, name: str, mesh: Mesh) -> str:
-    """Give the full name of a Kubernetes Service."""
-    return f"{name}.{namespace}.svc.{mesh.domain_suffix}"
-
-
 def compile_service(
     service: Service, namespace: Namespace | None, mesh: Mesh
 ) -> model.Service | None:
@@ -59,11 +55,12 @@ def compile_service(
     return model.Service(
         name=meta.name,
         namespace=meta.namespace,
-        hostname=hostname_of(meta.namespace, meta.name, mesh),
+        hostname=mesh.hostname(meta.namespace, meta.name),
         addresses=tuple(
             model.NetworkAddress(network=mesh.network, address=address) for address in addresses
         ),
         ports=tuple(_port(port) for port in service.spec.ports),
+        waypoint=bound_waypoint(meta.labels, meta.namespace, namespace, mesh),
         load_balancing=_load_balancing(service, namespace),
         ip_families=_ip_families(service.spec.ip_families),
         canonical=True,

@@ -5,11 +5,12 @@ from typing import Final
 
 from ambimesh.compile.addresses import parse_addresses
 from ambimesh.compile.controllers import canonical_name, canonical_revision, workload_name
-from ambimesh.compile.services import hostname_of
+from ambimesh.compile.waypoints import bound_waypoint
 from ambimesh.kube.core import (
     Container,
     Endpoint,
     EndpointSlice,
+    Namespace,
     Node,
     Pod,
     Service,
@@ -42,6 +43,7 @@ def compile_pod(
     services: Services,
     policies: tuple[PolicyKey, ...],
     node: Node | None,
+    namespace: Namespace | None,
 ) -> Workload | None:
     """Compile one pod; ``None`` when it has ended or has no address (yet).
 
@@ -51,6 +53,7 @@ def compile_pod(
         services: Those that the pod answers for, with ports as ``pod_ports`` gives them.
         policies: Those that it must list.
         node: The node that it runs on, if known.
+        namespace: The namespace that it is in, if known.
     """
     addresses = pod_addresses(pod)
     if pod.status.phase in TERMINAL_PHASES or not addresses:
@@ -69,6 +72,7 @@ def compile_pod(
         native_tunnel=meta.labels.get(TUNNEL) == "http",
         trust_domain=mesh.trust_domain,
         service_account=pod.spec.service_account_name,
+        waypoint=bound_waypoint(meta.labels, meta.namespace, namespace, mesh),
         node=pod.spec.node_name,
         workload_name=name,
         canonical_name=canonical_name(meta.labels, name),
@@ -119,7 +123,7 @@ def pod_ports(
     found = {}
     for service in services:
         meta = service.metadata
-        key = service_key(meta.namespace, hostname_of(meta.namespace, meta.name, mesh))
+        key = service_key(meta.namespace, mesh.hostname(meta.namespace, meta.name))
         ports = ((port, _target(port, names)) for port in service.spec.ports)
         found[key] = tuple(
             Port(service_port=port.port, target_port=target) for port, target in ports if target
@@ -152,10 +156,8 @@ def compile_endpoints(
     if service.spec.type == "ExternalName":
         return ()
     ports = slice_ports(item, service)
-    key = service_key(
-        service.metadata.namespace,
-        hostname_of(service.metadata.namespace, service.metadata.name, mesh),
-    )
+    owner = service.metadata
+    key = service_key(owner.namespace, mesh.hostname(owner.namespace, owner.name))
     bare = (e for e in item.endpoints if e.target_ref is None or e.target_ref.kind != "Pod")
     found = (_endpoint(endpoint, item, mesh, {key: ports}) for endpoint in bare)
     return tuple(workload for workload in found if workload is not None)

@@ -44,12 +44,13 @@ class MeshServer:
 
         Errors: ``EnvironmentFaultError`` when one of them cannot be had.
         """
-        credentials = grpc.dynamic_ssl_server_credentials(
-            self._configuration(),
-            self._changed_configuration,  # type: ignore[arg-type]  # None means unchanged to gRPC
-        )
         bound = []
         for endpoint in endpoints:
+            # One for each endpoint: gRPC refuses a second port with the same dynamic credentials.
+            credentials = grpc.dynamic_ssl_server_credentials(
+                self._configuration(),
+                self._changed_configuration,  # type: ignore[arg-type]  # None: unchanged to gRPC
+            )
             try:
                 port = self._server.add_secure_port(str(endpoint), credentials)
             except RuntimeError as error:

@@ -78,22 +78,26 @@ class ControlPlane:
         Errors: ``EnvironmentFaultError`` when a port cannot be had; ``MeshChangedError``.
         Cancellation: streams are ended so that their clients connect elsewhere.
         """
-        monitor = await self._start_monitor()
-        async with monitor:
+        async with await self._start_monitor() as monitor:
             try:
-                config = self._cluster.reflector(
-                    ConfigMap,
-                    namespace=self._settings.namespace,
-                    fields=f"metadata.name={CONFIG_MAP}",
-                )
-                async with asyncio.TaskGroup() as tasks:
-                    tasks.create_task(config.run(started=lambda: None))
-                    mesh = await self._read_mesh(config)
-                    tasks.create_task(self._watch_mesh(config, mesh))
-                    host, port = monitor.sockets[0].getsockname()[:2]
-                    tasks.create_task(self._serve(mesh, Endpoint(host=host, port=port), started))
+                await self._follow_mesh(monitor, started)
+            except BaseExceptionGroup as group:
+                raise _first_cause(group) from group
             finally:
                 self._discovery.close()
+
+    async def _follow_mesh(
+        self, monitor: asyncio.Server, started: Callable[[Listening], None]
+    ) -> None:
+        config = self._cluster.reflector(
+            ConfigMap, namespace=self._settings.namespace, fields=f"metadata.name={CONFIG_MAP}"
+        )
+        host, port = monitor.sockets[0].getsockname()[:2]
+        async with asyncio.TaskGroup() as tasks:
+            tasks.create_task(config.run(started=lambda: None))
+            mesh = await self._read_mesh(config)
+            tasks.create_task(self._watch_mesh(config, mesh))
+            await self._serve(mesh, Endpoint(host=host, port=port), started)
 
     async def _serve(
         self, mesh: Mesh, monitor: Endpoint, started: Callable[[Listening], None]
@@ -205,10 +209,10 @@ class ControlPlane:
 
 def _first_cause(group: BaseExceptionGroup[BaseException]) -> BaseException:
     """Find the error that a person can act on, or give the group as it is."""
-    found: BaseException = group.subgroup((MeshError, MeshChangedError)) or group
-    while isinstance(found, BaseExceptionGroup) and found is not group:
+    found: BaseException | None = group.subgroup((MeshError, MeshChangedError))
+    while isinstance(found, BaseExceptionGroup):
         found = found.exceptions[0]
-    return found
+    return found or group
 
 
 class _UnreadableMeshError(Exception):

@@ -29,6 +29,17 @@ from ambimesh.kube.errors import (
 _ANSWER_SECONDS: Final = 30.0  # a whole request; callers set shorter deadlines around blocks
 _CONNECT_SECONDS: Final = 5.0
 _LONGEST_LINE_BYTES: Final = 64 << 20  # an object is at most about 3 MB; more is no API server
+# What lightkube raises for a file that is no kubeconfig; it checks nothing itself.
+_UNUSABLE: Final = (
+    ConfigError,
+    AssertionError,
+    AttributeError,
+    KeyError,
+    TypeError,
+    ValueError,
+    OSError,
+    yaml.YAMLError,
+)
 
 _log = structlog.get_logger(__name__)
 
@@ -76,7 +87,7 @@ class Connection:
                 transport=transport,  # type: ignore[arg-type]  # its annotation is the sync one's
             )
             return cls(AsyncClient(config, parameters))
-        except (ConfigError, KeyError, TypeError, ValueError, OSError, yaml.YAMLError) as error:
+        except _UNUSABLE as error:
             path = str(kubeconfig) if kubeconfig else "of the environment"
             problem = catalogue.KUBECONFIG_UNUSABLE.problem(cause=_words(error), path=path)
             raise KubeconfigError(problem) from error

@@ -23,7 +23,11 @@ _PODS_A_NODE = addresses.LAST_POD - addresses.FIRST_POD + 1
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Applied:
-    """An object, as it is applied."""
+    """An object, as it is applied.
+
+    A status is merged: lists in it are replaced whole. Applied on the server's side, the two
+    InternalIPs of a node would be one entry twice, since their type is the key of that list.
+    """
 
     kind: type[Resource]
     name: str
@@ -154,7 +158,8 @@ class ClusterObjects:
                 given.namespace,
                 given.body,
                 subresource=given.subresource,
-                style="apply",
+                # A node has an InternalIP of each family, which an apply's list key forbids.
+                style="merge" if given.subresource else "apply",
                 manager=MANAGER,
             )
 

@@ -18,7 +18,7 @@ from ambimesh.local.components import Component
 from ambimesh.local.exit_board import ExitBoard
 from ambimesh.local.init.client import InitClient, InitRefusedError
 from ambimesh.local.init.protocol import Exit, Spawn
-from ambimesh.local.log_tail import last_lines, size_of, wait_line
+from ambimesh.local.log_tail import cause_of_end, size_of, wait_line
 from ambimesh.local.machine import OWNER
 
 _READY = b"READY"
@@ -26,7 +26,6 @@ _FIRST_BACKOFF_SECONDS = 0.2
 _LONGEST_BACKOFF_SECONDS = 10.0
 _STEADY_SECONDS = 30.0  # after so long a life, the next restart is quick again
 _LOG_TURN_BYTES = 32 << 20  # then the log of the life before goes aside
-_CAUSE_LINES = 3
 
 log = structlog.get_logger("supervisor")
 
@@ -88,11 +87,7 @@ class Keeper:
                 else "ended before it was ready"
             )
             path = self._place.log_file
-            cause = (
-                str(error)
-                if isinstance(error, InitRefusedError)
-                else last_lines(path, _CAUSE_LINES)
-            )
+            cause = str(error) if isinstance(error, InitRefusedError) else cause_of_end(path)
             problem = catalogue.COMPONENT_NOT_READY.problem(
                 cause=cause, component=f"part {self.component.name}", outcome=outcome, log=path
             )

@@ -5,6 +5,7 @@ import os
 from pathlib import Path
 
 _TAIL_BYTES = 8192
+_CAUSE_LINES = 5
 _PACE_SECONDS = 0.02
 
 
@@ -18,6 +19,16 @@ def last_lines(path: Path, count: int) -> str:
     except OSError:
         return ""
     return "\n".join([line for line in lines if line.strip()][-count:])
+
+
+def cause_of_end(path: Path) -> str:
+    """Give the one line of a log that says best why its program ended.
+
+    That is the error it told a person, else the last line (of a traceback: the exception).
+    """
+    lines = last_lines(path, _CAUSE_LINES).splitlines()
+    told = [line for line in lines if line.startswith("error[")]
+    return (told or lines or [""])[-1].strip()
 
 
 def size_of(path: Path) -> int:

@@ -16,7 +16,7 @@ from ambimesh.local.home import Home
 from ambimesh.local.init import carrier
 from ambimesh.local.init.client import InitClient
 from ambimesh.local.init.protocol import Exit, Spawn
-from ambimesh.local.log_tail import last_lines
+from ambimesh.local.log_tail import cause_of_end
 
 FABRIC = "fabric"
 OWNER = "supervisor"  # of every process that is not a pod's
@@ -158,7 +158,7 @@ async def _join(home: Home, fabric: InitClient, nodes: Mapping[int, InitClient])
             os.close(descriptor)
     if (await _exit_of(fabric, _WIRING)).code:
         log = home.log_file(_WIRING)
-        cause = last_lines(log, 1)
+        cause = cause_of_end(log)
         raise EnvironmentFaultError(catalogue.NETWORKS_NOT_MADE.problem(cause=cause, log=log))
 
 
@@ -186,7 +186,7 @@ def _refused(
     if report.stage == "killed":
         log = home.log_file(FABRIC)
         problem = catalogue.COMPONENT_NOT_READY.problem(
-            cause=last_lines(log, 1), component=f"init of {place}", outcome="was killed", log=log
+            cause=cause_of_end(log), component=f"init of {place}", outcome="was killed", log=log
         )
     elif report.errno == errno.ENOSPC and report.stage == "socket":
         problem = catalogue.DISK_FULL.problem(home=home.root)
@@ -197,7 +197,8 @@ def _refused(
             cause=cause, user=f"with uid {os.geteuid()}"
         )
     else:
-        problem = catalogue.NAMESPACES_REFUSED.problem(cause=cause, step=report.stage)
+        step = {"proc": "own /proc"}.get(report.stage, report.stage)
+        problem = catalogue.NAMESPACES_REFUSED.problem(cause=cause, step=step)
     return EnvironmentFaultError(problem)
 
 

@@ -1,13 +1,13 @@
 """mesh.json: what runs in a home directory, for every other command."""
 
 import json
-import os
+import shutil
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ambimesh.local.home import Home, write_private
+from ambimesh.local.home import Home, write_fault, write_private
 from ambimesh.local.keeper import Status
 
 VERSION = 1
@@ -72,12 +72,16 @@ class MeshFile:
 
 
 def read_mesh_file(home: Home) -> MeshFile | None:
-    """Read what a mesh wrote, running or not; ``None`` when there is nothing to be read."""
+    """Read what a mesh wrote, running or not; ``None`` when no mesh has, or one of another shape.
+
+    Errors: ``EnvironmentFaultError`` AMB0104 when the home is somebody else's.
+    """
     try:
-        shape = json.loads(home.mesh_file.read_bytes())
-        return _parse(shape)
+        return _parse(json.loads(home.mesh_file.read_bytes()))
+    except PermissionError as error:
+        raise write_fault(home, error) from error
     except (OSError, ValueError, KeyError, TypeError):
-        return None  # a mesh of another version, or none
+        return None
 
 
 def running_mesh(home: Home) -> MeshFile | None:
@@ -90,8 +94,11 @@ def remove_leftovers(home: Home) -> None:
     """Remove what says that a mesh runs. Call it only when none does."""
     home.mesh_file.unlink(missing_ok=True)
     if home.run.is_dir():
-        for name in os.listdir(home.run):  # noqa: PTH208  # sockets, all of them ours
-            (home.run / name).unlink()
+        for path in home.run.iterdir():
+            if path.is_dir():
+                shutil.rmtree(path)
+            else:
+                path.unlink()
 
 
 def _parse(shape: Mapping[str, Any]) -> MeshFile | None:

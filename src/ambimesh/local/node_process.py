@@ -68,7 +68,7 @@ class NodeProcess:
     async def _start_parts(self, init: InitClient, cluster: Cluster) -> None:
         network = await init.open_network()
         exits = ExitBoard(init, PODS_OWNER)
-        await self._start(exits.run)
+        self._tasks.create_task(exits.run(), name="exits of pods")
         services, slices = cluster.reflector(Service), cluster.reflector(EndpointSlice)
         await self._start(services.run)
         await self._start(slices.run)

@@ -6,10 +6,11 @@ import shutil
 import socket
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from pathlib import Path
 
 from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import EnvironmentFaultError, Problem, UsageError
-from ambimesh.local.home import Home
+from ambimesh.local.home import Home, write_fault
 from ambimesh.local.mesh_file import read_mesh_file
 
 _BACKLOG = 1024
@@ -19,11 +20,15 @@ _SYSTEM_FOLDERS = ("/usr/local/sbin", "/usr/sbin", "/sbin")
 def component_environment(environment: Mapping[str, str]) -> dict[str, str]:
     """Give the environment of the mesh's parts: ours, with the folders of system programs.
 
-    Ordinary users of Debian have no /usr/sbin on their PATH, which is where nft is.
+    Ordinary users of Debian have no /usr/sbin on their PATH, which is where nft is. Parts run
+    in the root directory, so what PYTHONPATH names relative to ours is made absolute.
     """
     folders = environment.get("PATH", os.defpath).split(":")
     missing = [folder for folder in _SYSTEM_FOLDERS if folder not in folders]
-    return {**environment, "PATH": ":".join([*folders, *missing]), "PYTHONUNBUFFERED": "1"}
+    changed = {"PATH": ":".join([*folders, *missing]), "PYTHONUNBUFFERED": "1"}
+    if places := environment.get("PYTHONPATH"):
+        changed["PYTHONPATH"] = ":".join(str(Path(place).absolute()) for place in places.split(":"))
+    return {**environment, **changed}
 
 
 def check_programs(environment: Mapping[str, str]) -> None:
@@ -51,9 +56,12 @@ def listen(port: int) -> socket.socket:
 def locked(home: Home) -> Iterator[None]:
     """Hold the home as the only supervisor of it; the kernel gives it back if we die.
 
-    Errors: ``UsageError`` AMB0402 when another has it.
+    Errors: ``UsageError`` AMB0402 when another has it; ``EnvironmentFaultError`` AMB0104.
     """
-    descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        descriptor = os.open(home.lock_file, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        raise write_fault(home, error) from error
     try:
         try:
             fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)

@@ -21,20 +21,35 @@ class Progress:
     def step(self, text: str) -> Iterator[None]:
         """Name what is done in this block; use it in a running event loop."""
         began = time.monotonic()
-        loop = asyncio.get_running_loop()
-
-        def still() -> None:
-            nonlocal timer
-            self._report(f"{text} ... {time.monotonic() - began:.0f} s")
-            timer = loop.call_later(self._slow_seconds, still)
-
-        timer = loop.call_later(self._slow_seconds, still)
+        slow = _Repeated(self._slow_seconds, lambda: self._report(f"{text} ... {_since(began)}"))
         try:
             yield
         finally:
-            timer.cancel()
-        self._report(f"{text}: done in {time.monotonic() - began:.1f} s")
+            slow.cancel()
+        self._report(f"{text}: done in {_since(began)}")
 
     def note(self, text: str) -> None:
         """Tell something at once."""
         self._report(text)
+
+
+class _Repeated:
+    """Calls something again and again until cancelled."""
+
+    def __init__(self, seconds: float, callback: Callable[[], None]) -> None:
+        self._seconds = seconds
+        self._callback = callback
+        self._loop = asyncio.get_running_loop()
+        self._timer = self._loop.call_later(seconds, self._call)
+
+    def cancel(self) -> None:
+        """Call no more."""
+        self._timer.cancel()
+
+    def _call(self) -> None:
+        self._timer = self._loop.call_later(self._seconds, self._call)
+        self._callback()
+
+
+def _since(began: float) -> str:
+    return f"{time.monotonic() - began:.1f} s"

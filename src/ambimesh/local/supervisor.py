@@ -62,6 +62,7 @@ class Supervisor:
         self._first: ProcessIdentity | None = None
         self._api_port = 0
         self._changed = asyncio.Event()
+        self._told: dict[str, bool] = {}  # nodes, and whether the API was told they are ready
 
     async def run(self, *, started: Callable[[MeshFile], None]) -> None:
         """Run the mesh until cancelled; ``started`` once every part of it is ready.
@@ -99,14 +100,13 @@ class Supervisor:
         self, machine: Machine, listener: socket.socket, started: Callable[[MeshFile], None]
     ) -> None:
         async with asyncio.TaskGroup() as followers:
-            boards = {}
-            for place in (FABRIC, *self._nodes):
-                boards[place] = ExitBoard(machine.init_of(place), OWNER)
-                followers.create_task(self._follow(place, boards[place]), name=f"exits of {place}")
+            boards = {p: ExitBoard(machine.init_of(p), OWNER) for p in (FABRIC, *self._nodes)}
+            for place, board in boards.items():
+                followers.create_task(self._follow(place, board), name=f"exits of {place}")
             plan = self._settings.plan(self._home, self._nodes)
             for part in plan.all:
-                place = self._surroundings(machine.init_of(part.place), boards, part, listener)
-                self._keepers[part.name] = Keeper(part, place, changed=self._changed.set)
+                around = self._surroundings(machine.init_of(part.place), boards, part, listener)
+                self._keepers[part.name] = Keeper(part, around, changed=self._changed.set)
             try:
                 await self._start_and_keep(plan, started)
             finally:
@@ -126,7 +126,8 @@ class Supervisor:
                 keeping.create_task(self._keepers[plan.api.name].keep(), name="keep the API")
                 await asyncio.gather(*(self._start(part) for part in plan.rest))
                 self._state = "ready"
-                keeping.create_task(self._publish(objects), name="publish")
+                await self._publish(objects)
+                keeping.create_task(self._publish_forever(objects), name="publish")
                 for part in plan.rest:
                     keeping.create_task(self._keepers[part.name].keep(), name=f"keep {part.name}")
                 started(self._mesh())
@@ -169,25 +170,31 @@ class Supervisor:
                     await init.signal(process.key, signal.SIGTERM)
         with suppress(TimeoutError):
             async with asyncio.timeout(self._settings.pod_grace_seconds):
-                while any(p.exit is None for p in await init.processes() if p.owner != OWNER):
+                while await _runs_pods(init):  # noqa: ASYNC110  # no event says "all"
                     await asyncio.sleep(_LOOK_AGAIN_SECONDS)
 
     # -- what others see -------------------------------------------------------------------
 
-    async def _publish(self, objects: bootstrap.ObjectWriter) -> Never:
-        """Keep mesh.json and the status of the nodes as things are."""
-        told = dict.fromkeys(self._nodes, False)
+    async def _publish(self, objects: bootstrap.ObjectWriter) -> bool:
+        """Write mesh.json and the status of the nodes; tell whether all of it was taken."""
+        self._changed.clear()
+        self._write()
+        for number, node in zip(self._numbers, self._nodes, strict=True):
+            keeper = self._keepers.get(node)
+            ready = keeper is not None and keeper.status.state == "ready"
+            if self._told.get(node) == ready:
+                continue
+            self._told.pop(node, None)
+            if await _told(objects, number, ready=ready):
+                self._told[node] = ready
+        return len(self._told) == len(self._nodes)
+
+    async def _publish_forever(self, objects: bootstrap.ObjectWriter) -> Never:
+        """Publish what changes, and again after a while what was not taken."""
         while True:
-            self._changed.clear()
-            self._write()
-            for number, node in zip(self._numbers, self._nodes, strict=True):
-                keeper = self._keepers.get(node)
-                ready = keeper is not None and keeper.status.state == "ready"
-                if told[node] != ready and await _told(objects, number, ready=ready):
-                    told[node] = ready
-            is_behind = any(told[n] != (self._keepers[n].status.state == "ready") for n in told)
+            all_taken = await self._publish(objects)
             with suppress(TimeoutError):
-                async with asyncio.timeout(_RETRY_SECONDS if is_behind else None):
+                async with asyncio.timeout(None if all_taken else _RETRY_SECONDS):
                     await self._changed.wait()
 
     def _mesh(self) -> MeshFile:
@@ -226,6 +233,11 @@ class Supervisor:
             env=self._environment,
             descriptors=(listener.fileno(),) if part.takes_listener else (),
         )
+
+
+async def _runs_pods(init: InitClient) -> bool:
+    """Tell whether anything runs on a node that is not a part of the mesh."""
+    return any(p.exit is None for p in await init.processes() if p.owner != OWNER)
 
 
 async def _told(objects: bootstrap.ObjectWriter, number: int, *, ready: bool) -> bool:

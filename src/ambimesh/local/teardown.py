@@ -8,6 +8,7 @@ from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import EnvironmentFaultError
 from ambimesh.local.home import Home
 from ambimesh.local.mesh_file import MeshFile, ProcessIdentity, read_mesh_file, remove_leftovers
+from ambimesh.local.preflight import locked
 from ambimesh.local.progress import Report
 
 _HARD_SECONDS = 10.0  # the kernel ends a machine in milliseconds; a loaded one takes longer
@@ -17,12 +18,15 @@ _REPORT_SECONDS = 2.0
 def end_mesh(home: Home, *, grace_seconds: float, report: Report) -> bool:
     """End the mesh of ``home``; tell whether there was one. Nothing of it is left afterwards.
 
-    Blocking: up to the grace period. Errors: ``EnvironmentFaultError`` AMB0407.
+    Blocking: up to the grace period. Errors: ``EnvironmentFaultError`` AMB0407, AMB0104;
+    ``UsageError`` AMB0402 when a mesh has the home and does not say who it is.
     """
     found = read_mesh_file(home)
     if found is not None:
         _end(found, home, grace_seconds, report)
-    remove_leftovers(home)
+    if home.root.is_dir():
+        with locked(home):
+            remove_leftovers(home)
     return found is not None
 
 

@@ -15,3 +15,7 @@ class Mesh:
     domain_suffix: str = "cluster.local"
     cluster: ClusterId = DEFAULT_CLUSTER
     network: NetworkId = LOCAL_NETWORK
+
+    def hostname(self, namespace: str, name: str) -> str:
+        """Give the full name of a Kubernetes Service."""
+        return f"{name}.{namespace}.svc.{self.domain_suffix}"

@@ -19,7 +19,6 @@ from ambimesh.wire.generated import discovery_pb2 as pb
 from ambimesh.wire.policies import authorization_to_wire
 
 ADDRESS_TYPE: Final = "type.googleapis.com/istio.workload.Address"
-WORKLOAD_TYPE: Final = "type.googleapis.com/istio.workload.Workload"
 AUTHORIZATION_TYPE: Final = "type.googleapis.com/istio.security.Authorization"
 
 _RESOURCES_TAG: Final = b"\x12"  # field 2, length-delimited: DeltaDiscoveryResponse.resources

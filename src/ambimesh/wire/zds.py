@@ -16,14 +16,16 @@ def add(
     """Encode the capture of a pod; ``listeners`` are numbers of ``zds.Listener``."""
     info = zds_pb2.WorkloadInfo(name=name, namespace=namespace, service_account=service_account)
     request = zds_pb2.AddWorkload(uid=uid, workload_info=info)
-    request.listeners.extend(zds_pb2.Listener.Name(n) for n in listeners)
+    names = (zds_pb2.Listener.Name(number) for number in listeners)
+    request.listeners.extend(getattr(zds_pb2, name) for name in names)
     return zds_pb2.WorkloadRequest(add=request).SerializeToString()
 
 
 def remove(uid: str) -> bytes:
     """Encode that a pod is no longer captured, or gone."""
-    request = zds_pb2.DelWorkload(uid=uid)
-    return zds_pb2.WorkloadRequest(**{"del": request}).SerializeToString()
+    request = zds_pb2.WorkloadRequest()
+    getattr(request, "del").uid = uid  # the field is named after a word of the language
+    return request.SerializeToString()
 
 
 def keep(uid: str) -> bytes:

@@ -11,7 +11,7 @@ from typing import Final
 
 from ambimesh.model.names import ResourceName
 from ambimesh.wire.generated import discovery_pb2 as pb
-from ambimesh.wire.resources import Resource, response
+from ambimesh.wire.resources import ADDRESS_TYPE, Resource, response
 from ambimesh.xds.store import TYPES, ResourceStore
 
 WILDCARD: Final = "*"
@@ -84,14 +84,18 @@ class Session:
     def next_response(self) -> bytes | None:
         """Give the next response to send, if there is one that the subscriber is ready for.
 
-        A type has at most one response that is neither acknowledged nor rejected.
+        A type has at most one response that is neither acknowledged nor rejected, and waits
+        for the types before it.
         """
         for type_url in (*TYPES, *self.subscriptions.keys() - set(TYPES)):
             subscription = self.subscriptions.get(type_url)
-            if subscription is not None and not subscription.outstanding:
-                made = self._respond(type_url, subscription)
-                if made is not None:
-                    return made
+            if subscription is None:
+                continue
+            if subscription.outstanding:
+                return None
+            made = self._respond(type_url, subscription)
+            if made is not None:
+                return made
         return None
 
     def _open(self, request: pb.DeltaDiscoveryRequest) -> Subscription:
@@ -121,7 +125,7 @@ class Session:
     def _concerns(self, subscription: Subscription, name: ResourceName) -> bool:
         if name in subscription.known or name in subscription.requested:
             return True
-        resource = self._store.resources(TYPES[0]).get(name)
+        resource = self._store.resources(ADDRESS_TYPE).get(name)
         if resource is None:
             return False
         if self._node and resource.node == self._node:

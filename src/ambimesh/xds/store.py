@@ -7,7 +7,9 @@ from typing import Final
 from ambimesh.model.names import ResourceName
 from ambimesh.wire.resources import ADDRESS_TYPE, AUTHORIZATION_TYPE, Resource
 
-TYPES: Final = (ADDRESS_TYPE, AUTHORIZATION_TYPE)  # in the order of pushes
+# In the order of pushes. A workload that lists a policy its node proxy does not know yet would
+# for a moment be without it, so policies come first, where Istio sends them last.
+TYPES: Final = (AUTHORIZATION_TYPE, ADDRESS_TYPE)
 
 
 class ResourceStore:

@@ -113,6 +113,7 @@ namespaces = st.builds(
     metadata=st.builds(
         Metadata,
         name=NAMESPACES,
+        labels=st.sampled_from(({}, {"istio.io/use-waypoint": "w"})),
         annotations=st.sampled_from(
             ({}, {"networking.istio.io/traffic-distribution": "PreferClose"})
         ),

@@ -5,17 +5,24 @@ import base64
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from pathlib import Path
 
 import grpc
 import grpc.aio
+import httpx2
 import pytest
+from cryptography import x509
 
-from ambimesh.controlplane.service import ControlPlane, Listening
+from ambimesh.ca.authority import make_root
+from ambimesh.ca.root import write_secret
+from ambimesh.controlplane.service import ControlPlane, Listening, MeshChangedError
 from ambimesh.controlplane.settings import Endpoint, Settings
+from ambimesh.diagnostics.problem import EnvironmentFaultError
 from ambimesh.kube.objects import (
     AuthorizationPolicy,
     Condition,
+    ConfigMap,
     Metadata,
     Namespace,
     Node,
@@ -27,9 +34,10 @@ from ambimesh.kube.objects import (
     ServicePort,
     ServiceSpec,
 )
+from ambimesh.model.identity import DEFAULT_TRUST_DOMAIN
 from ambimesh.model.names import ResourceName
 from ambimesh.model.workload import TunnelProtocol, Workload
-from ambimesh.wire.resources import ADDRESS_TYPE
+from ambimesh.wire.resources import ADDRESS_TYPE, AUTHORIZATION_TYPE
 from support.kube import FakeApi, connect
 from support.pki import make_request
 from support.xds import (
@@ -273,3 +281,86 @@ async def test_trust_bundle_is_in_every_namespace_and_comes_back(tmp_path: Path)
         assert bundle["data"]["root-cert.pem"].encode() == running.root
         api.remove(bundle)
         await api.wait_for(lambda: path.format("late") in api.objects)
+
+
+async def test_second_control_plane_on_a_port_is_one_clear_error(tmp_path: Path) -> None:
+    """The error is the catalogue's, not a group of tracebacks, and the first goes on."""
+    api = fake_mesh()
+
+    async with serving(api, tmp_path) as running:
+        cluster = await connect(api, tmp_path)
+        settings = Settings(
+            kubeconfig=None,
+            listen=running.listening.discovery,
+            monitor=Endpoint(host="127.0.0.1", port=0),
+            identity="other",
+        )
+        with pytest.raises(EnvironmentFaultError, match="AMB0703"):
+            await ControlPlane(settings, cluster).run(started=lambda _: None)
+        await cluster.close()
+
+
+async def test_changed_mesh_config_ends_the_process_to_be_started_anew(tmp_path: Path) -> None:
+    """Another trust domain must not be half in force."""
+    api = fake_mesh()
+    cluster = await connect(api, tmp_path)
+    settings = Settings(
+        kubeconfig=None,
+        listen=(Endpoint(host="127.0.0.1", port=0),),
+        monitor=Endpoint(host="127.0.0.1", port=0),
+        identity="test",
+    )
+
+    def change(_: Listening) -> None:
+        metadata = Metadata(name="istio", namespace="istio-system")
+        api.put(ConfigMap(metadata=metadata, data={"mesh": "trustDomain: other"}))
+
+    async with asyncio.timeout(30):
+        with pytest.raises(MeshChangedError):
+            await ControlPlane(settings, cluster).run(started=change)
+    await cluster.close()
+
+
+async def test_new_root_is_served_distributed_and_signs_without_a_restart(tmp_path: Path) -> None:
+    """After the Secret changed, new handshakes, bundles and certificates use the new root."""
+    api = fake_mesh()
+    path = "api/v1/namespaces/default/configmaps/istio-ca-root-cert"
+    other = make_root(DEFAULT_TRUST_DOMAIN, now=datetime.now(UTC))
+
+    async with serving(api, tmp_path) as running:
+        await api.wait_for(lambda: path in api.objects)
+        before = running.root
+        api.put(write_secret(other, "istio-system"))
+        await api.wait_for(
+            lambda: api.objects[path]["data"]["root-cert.pem"].encode() == running.root != before
+        )
+        async with open_channel(running.target, running.root) as channel:
+            chain = await create_certificate(channel, TOKEN, make_request())
+
+    leaf = x509.load_pem_x509_certificate(chain[0].encode())
+    leaf.verify_directly_issued_by(other.certificate)
+
+
+async def test_monitor_tells_readiness_metrics_and_who_is_in_sync(tmp_path: Path) -> None:
+    """The pages of the monitoring port show one subscriber that acknowledged everything."""
+    api = fake_mesh()
+
+    async with (
+        serving(api, tmp_path) as running,
+        open_channel(running.target, running.root) as channel,
+        subscribed(channel, TOKEN),
+    ):
+        monitor = f"http://{running.listening.monitor}"
+        async with httpx2.AsyncClient(trust_env=False) as client:
+            assert (await client.get(f"{monitor}/ready")).status_code == 200
+            metrics = (await client.get(f"{monitor}/metrics")).text
+            assert "pilot_xds 1.0" in metrics
+            assert 'ambimesh_resources{type="Address"} 1.0' in metrics
+            (synced,) = (await client.get(f"{monitor}/debug/syncz")).json()
+            assert synced["proxy"] == "ztunnel-node-1.istio-system"
+            assert synced["resources"].keys() == {ADDRESS_TYPE, AUTHORIZATION_TYPE}
+            clients = (await client.get(f"{monitor}/debug/adsz")).json()
+            assert clients["totalClients"] == 1
+            workloads = (await client.get(f"{monitor}/debug/ambientz")).json()["workloads"]
+            assert workloads[0]["addresses"] == ["198.18.0.2"]
+            assert (await client.get(f"{monitor}/debug/configz")).json() == []

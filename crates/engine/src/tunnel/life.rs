@@ -107,6 +107,13 @@ impl Worker {
         }
     }
 
+    /// The peer closed the tunnel: an ordinary end, unless flows were on it.
+    pub(super) fn on_tunnel_ended(&mut self, key: Key<Tunnel>) {
+        let is_idle = self.tunnels.get(key).is_some_and(|tunnel| tunnel.streams.is_empty());
+        let reason = if is_idle { CloseReason::Finished } else { CloseReason::TunnelFailure };
+        self.close_tunnel(key, reason, "peer closed the tunnel");
+    }
+
     /// The tunnel failed beneath its flows.
     pub(crate) fn break_tunnel(&mut self, key: Key<Tunnel>, detail: &str) {
         self.close_tunnel(key, CloseReason::TunnelFailure, detail);
@@ -116,11 +123,14 @@ impl Worker {
     pub(crate) fn close_tunnel(&mut self, key: Key<Tunnel>, reason: CloseReason, detail: &str) {
         self.pool.forget(key, self.tunnels.get(key));
         let Some(mut tunnel) = self.tunnels.remove(key) else { return };
+        self.servers -= usize::from(tunnel.is_server());
+        // Flows tell their own end; without one, this is the only report.
+        if reason != CloseReason::Finished && tunnel.is_server() && tunnel.streams.is_empty() {
+            self.report_failed_tunnel(&tunnel, reason, detail);
+        }
         if tunnel.is_open() {
             tunnel.codec.close(ErrorCode::NO_ERROR);
             tunnel.say_goodbye(&mut self.buffers.sealed);
-        } else if let Side::Server { .. } = tunnel.side {
-            self.report_failed_tunnel(&tunnel, reason, detail);
         }
         let openers = match &mut tunnel.side {
             Side::Client { openers, .. } => std::mem::take(openers),

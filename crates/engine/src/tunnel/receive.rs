@@ -1,6 +1,6 @@
 //! From a readable socket to events.
 
-use ambimesh_hbone::{Event, ResetCause, StreamId};
+use ambimesh_hbone::{ErrorCode, Event, ResetCause, StreamId};
 use ambimesh_types::CloseReason;
 
 use super::{Stage, Tunnel};
@@ -45,7 +45,7 @@ impl Worker {
             match tunnel.socket.read(&mut buffer[start..]) {
                 Read::Bytes(length) => self.open_records(key, start + length),
                 Read::Blocked => return self.settle_tunnel(key),
-                Read::End => return self.break_tunnel(key, "peer closed the tunnel"),
+                Read::End => return self.on_tunnel_ended(key),
                 Read::Failed(error) => return self.break_tunnel(key, &error.to_string()),
             }
         }
@@ -80,7 +80,7 @@ impl Worker {
             (Err(error), _) => self.close_tunnel(key, error.reason(), &error.to_string()),
             (_, Err(error)) => self.break_tunnel(key, &error.to_string()),
             _ if framing.is_some() => self.break_tunnel(key, &framing.unwrap_or_default()),
-            (Ok(true), Ok(())) => self.break_tunnel(key, "peer closed the tunnel"),
+            (Ok(true), Ok(())) => self.on_tunnel_ended(key),
             (Ok(false), Ok(())) => {}
         }
     }
@@ -106,8 +106,8 @@ impl Worker {
             Event::BadRequest { stream, problem } => self.on_bad_request(key, stream, &problem),
             Event::Response { stream, response } => self.on_response(key, stream, &response),
             Event::Reset { stream, cause, code } => {
-                let detail = format!("stream reset: {code}");
-                self.on_reset(key, stream, &cause, &detail);
+                let may_retry = code == ErrorCode::REFUSED_STREAM || cause == ResetCause::GoAway;
+                self.on_reset(key, stream, cause, may_retry, &format!("stream reset: {code}"));
             }
             Event::Writable { stream: Some(stream) } => {
                 if let Some(flow) = self.flow_of(key, stream) {
@@ -128,12 +128,19 @@ impl Worker {
         }
     }
 
-    fn on_reset(&mut self, key: Key<Tunnel>, stream: StreamId, cause: &ResetCause, detail: &str) {
+    fn on_reset(
+        &mut self,
+        key: Key<Tunnel>,
+        stream: StreamId,
+        cause: ResetCause,
+        may_retry: bool,
+        detail: &str,
+    ) {
         let Some(tunnel) = self.tunnels.get_mut(key) else { return };
         let Some(flow_key) = tunnel.streams.remove(&stream) else { return };
         let Some(flow) = self.flows.get_mut(flow_key) else { return };
         let was_answered = !matches!(flow.phase, Phase::AwaitAnswer(_));
-        if !was_answered && *cause == ResetCause::GoAway {
+        if !was_answered && may_retry {
             return self.rejoin(flow_key, detail);
         }
         let reason = match cause {

@@ -77,14 +77,18 @@ fn resets_travel_in_both_directions() {
     let rig = Rig::new();
     let listener = rig.listen();
 
-    let (client, mut server) = rig.connect(&listener);
+    let (mut client, mut server) = rig.connect(&listener);
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
     reset(client);
     let error = server.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
     assert_eq!(rig.client.reports.wait_closed().1.reason, CloseReason::SourceReset);
     assert_eq!(rig.server.reports.wait_closed().1.reason, CloseReason::SourceReset);
 
-    let (mut client, server) = rig.connect(&listener);
+    let (mut client, mut server) = rig.connect(&listener);
+    client.write_all(b"x").unwrap();
+    server.read_exact(&mut [0]).unwrap();
     reset(server);
     let error = client.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);

@@ -1,6 +1,7 @@
 //! Certificates and telemetry without their sources.
 
 use std::collections::HashMap;
+use std::fmt;
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -78,7 +79,7 @@ impl Recorder {
         let mut reports = self.reports.lock().unwrap();
         while !wanted(&reports) {
             let left = deadline.saturating_duration_since(Instant::now());
-            assert!(!left.is_zero(), "closed {:?} failed {:?}", ends(&reports.closed), ends(&reports.failed));
+            assert!(!left.is_zero(), "{reports}");
             reports = self.changed.wait_timeout(reports, left).unwrap().0;
         }
         reports.clone()
@@ -98,6 +99,19 @@ impl Recorder {
 
 fn ends(reports: &[(Facts, End)]) -> Vec<&End> {
     reports.iter().map(|(_, end)| end).collect()
+}
+
+impl fmt::Display for Reports {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "opened {}, ", self.opened.len())?;
+        write!(f, "closed {:?}, failed {:?}", ends(&self.closed), ends(&self.failed))
+    }
+}
+
+impl fmt::Display for Recorder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.reports.lock().unwrap().fmt(f)
+    }
 }
 
 impl Telemetry for Recorder {

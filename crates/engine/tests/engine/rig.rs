@@ -1,11 +1,12 @@
 //! Two pods on a wire, each served by an engine of its own.
 
-use std::io::Write;
+use std::io::{self, Read, Write};
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
 use std::thread;
+use std::time::Instant;
 
 use ambimesh_engine::{AddWorkload, Command, Engine, PodInfo, Settings, Shared};
 use ambimesh_netns::Namespace;
@@ -13,6 +14,7 @@ use ambimesh_policy::{Action, AllOf, AnyOf, Match, Policy, PolicyKey, Scope};
 use ambimesh_state::{Protocol, Removal, Store, Update, Workload, WorkloadDetails};
 use ambimesh_testkit::certificates::Authority;
 use ambimesh_types::{Identity, WorkloadUid};
+use rustix::event::{PollFd, PollFlags, Timespec, poll};
 
 use crate::fakes::{FakeCertificates, PATIENCE, Recorder};
 
@@ -46,6 +48,7 @@ pub struct Pod {
     pub ip: IpAddr,
     pub netns: Namespace,
     pub engine: Engine,
+    shared: Shared,
     pub reports: Arc<Recorder>,
     pub certificates: Arc<FakeCertificates>,
 }
@@ -95,7 +98,7 @@ impl Rig {
                 telemetry: reports.clone(),
             };
             let engine = Engine::start(wish.workers, &shared).unwrap();
-            Pod { name, ip: ip(number), netns, engine, reports, certificates }
+            Pod { name, ip: ip(number), netns, engine, shared, reports, certificates }
         };
         let client = pod("client", 1, client_netns);
         let server = pod("server", 2, server_netns);
@@ -129,6 +132,11 @@ impl Rig {
     /// A connection of the client's application to the server's, both ends.
     pub fn connect(&self, listener: &TcpListener) -> (TcpStream, TcpStream) {
         let client = self.client.connect(listener.local_addr().unwrap());
+        let mut ready = [PollFd::new(listener, PollFlags::IN)];
+        let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+        if poll(&mut ready, Some(&patience)).unwrap() == 0 {
+            panic!("nothing arrived: {} {}", self.client.reports, self.server.reports);
+        }
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(PATIENCE)).unwrap();
         (client, server)
@@ -148,10 +156,45 @@ impl Pod {
 
     /// A connection of the pod's application.
     pub fn connect(&self, to: SocketAddr) -> TcpStream {
-        let stream = self.inside(|| TcpStream::connect_timeout(&to, PATIENCE).unwrap());
-        stream.set_read_timeout(Some(PATIENCE)).unwrap();
-        stream.set_nodelay(true).unwrap();
-        stream
+        self.try_connect(to).unwrap()
+    }
+
+    fn try_connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
+        let stream = self.inside(|| TcpStream::connect_timeout(&to, PATIENCE))?;
+        stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_nodelay(true)?;
+        Ok(stream)
+    }
+
+    /// How a connection ends that is refused, whether before or after `connect` returns.
+    pub fn connect_refused(&self, to: SocketAddr) -> io::ErrorKind {
+        let read = |mut stream: TcpStream| stream.read(&mut [0; 8]);
+        self.try_connect(to).and_then(read).expect_err("refused").kind()
+    }
+
+    /// What the pod's engine was started with.
+    pub fn shared(&self) -> Shared {
+        self.shared.clone()
+    }
+
+    /// Waits until every worker has done what it was told before.
+    pub fn wait_for_engine(&self) {
+        // A worker answers its letters in order.
+        let _ = self.engine.connections();
+    }
+
+    /// Waits until so many flows and arrived tunnels are open.
+    pub fn wait_for_active(&self, count: usize) {
+        let deadline = Instant::now() + PATIENCE;
+        while self.engine.active() != count {
+            assert!(Instant::now() < deadline, "{} are active, not {count}", self.engine.active());
+            thread::yield_now();
+        }
+    }
+
+    /// Releases the pod: its traffic is its own again.
+    pub fn release(&self) {
+        self.inside(|| run_with_input(&["nft", "-f", "-"], "delete table inet capture"));
     }
 
     /// Serves the pod and redirects its traffic.

@@ -89,6 +89,7 @@ impl Rig {
     }
 }
 
+#[expect(clippy::unnecessary_wraps, reason = "reads as an answer next to the failures")]
 fn issued(serial: u32, life_seconds: u64) -> Answer {
     let renewal = Renewal {
         refresh_after: Duration::from_secs(life_seconds / 2),

@@ -42,6 +42,9 @@ mod tests {
     use super::*;
     use std::collections::BTreeMap;
 
+    /// CPUs of the machine, variables, workers.
+    type Row<'a> = (usize, &'a [(&'a str, &'a str)], usize);
+
     fn count(cpus: usize, variables: &[(&str, &str)]) -> Result<usize, ConfigError> {
         let map: BTreeMap<_, _> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         workers(&Environment(&map), cpus)
@@ -54,7 +57,7 @@ mod tests {
         const LIMIT: &str = "ZTUNNEL_RESOURCE_CPU_LIMIT";
         const REQUEST: &str = "ZTUNNEL_RESOURCE_CPU_REQUEST";
         const OLD_LIMIT: &str = "ZTUNNEL_CPU_LIMIT";
-        let table: &[(usize, &[(&str, &str)], usize)] = &[
+        let table: &[Row] = &[
             (1, &[], 2),
             (2, &[], 2),
             (16, &[], 4),

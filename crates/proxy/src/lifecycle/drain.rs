@@ -24,7 +24,11 @@ impl Process {
         let mut asked = 0;
         let mut within = self.prepare(&cause, &mut asked);
         let (sender, mut finished) = oneshot::channel();
-        let command = Command::Drain { within, finished: Box::new(move || drop(sender.send(()))) };
+        let say_finished = Box::new(move || {
+            // Nobody listens any more when our own patience ended first.
+            let _ = sender.send(());
+        });
+        let command = Command::Drain { within, finished: say_finished };
         self.engine.send(command).map_err(|_| LifeError::EngineStopped)?;
         loop {
             let deadline = tokio::time::Instant::now() + within + PATIENCE;

@@ -23,8 +23,8 @@ pub(super) fn serve_readiness(
     config: &Config,
     readiness: &Readiness,
 ) -> Result<(), LifeError> {
-    let site = Arc::new(ReadinessSite(readiness.clone()));
-    serve(servers, (READINESS_PORT, Reach::Everyone), config, site)
+    let site: Arc<dyn Site> = Arc::new(ReadinessSite(readiness.clone()));
+    serve(servers, (READINESS_PORT, Reach::Everyone), config, &site)
 }
 
 /// Serves metrics and administration.
@@ -58,19 +58,20 @@ pub(super) fn serve_pages(
         roster: control.roster.clone(),
         engine: Arc::clone(&control.engine),
     };
-    serve(servers, (METRICS_PORT, Reach::Everyone), config, Arc::new(metrics))?;
-    serve(servers, (ADMIN_PORT, Reach::Loopback), config, Arc::new(admin))
+    let (metrics, admin): (Arc<dyn Site>, Arc<dyn Site>) = (Arc::new(metrics), Arc::new(admin));
+    serve(servers, (METRICS_PORT, Reach::Everyone), config, &metrics)?;
+    serve(servers, (ADMIN_PORT, Reach::Loopback), config, &admin)
 }
 
 fn serve(
     servers: &mut Servers,
     (port, reach): (u16, Reach),
     config: &Config,
-    site: Arc<dyn Site>,
+    site: &Arc<dyn Site>,
 ) -> Result<(), LifeError> {
     let listeners = http::bind(port, reach, config.sockets.ipv6);
     for listener in listeners.map_err(|source| LifeError::Bind { port, source })? {
-        let site = Arc::clone(&site);
+        let site = Arc::clone(site);
         servers.spawn(async move {
             http::serve(listener, site).await;
             "http server"

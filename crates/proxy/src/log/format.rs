@@ -126,8 +126,9 @@ mod tests {
             let json = line(Format::Json, at(), &record);
 
             prop_assert_eq!(plain.matches('\n').count(), 1);
-            prop_assert_eq!(json.iter().filter(|b| **b == b'\n').count(), 1);
-            let parsed: serde_json::Value = serde_json::from_slice(&json).unwrap();
+            let json = String::from_utf8(json).unwrap();
+            prop_assert_eq!(json.matches('\n').count(), 1);
+            let parsed: serde_json::Value = serde_json::from_str(&json).unwrap();
             prop_assert_eq!(parsed["error"].as_str().unwrap(), text);
         }
     }

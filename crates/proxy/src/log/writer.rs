@@ -123,9 +123,11 @@ mod tests {
     fn finishing_writes_what_is_queued() {
         let sink = Sink::default();
         let (writer, queue) = LogWriter::start(sink.clone()).unwrap();
-        let expected: String = (0..200).map(|n| format!("line {n}\n")).collect();
+        let mut expected = String::new();
         for n in 0..200 {
-            queue.push(format!("line {n}\n").into_bytes());
+            let line = format!("line {n}\n");
+            expected.push_str(&line);
+            queue.push(line.into_bytes());
         }
 
         writer.finish();

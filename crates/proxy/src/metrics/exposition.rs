@@ -1,4 +1,4 @@
-//! OpenMetrics text.
+//! The text format of metrics pages (`OpenMetrics`).
 
 use std::fmt::{Display, Write as _};
 

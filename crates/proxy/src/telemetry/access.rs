@@ -89,17 +89,14 @@ impl<'a> Texts<'a> {
         let facts = self.facts;
         let mut fields: Vec<Field<'_>> = Vec::with_capacity(18);
         fields.push(("src.addr", Value::Bare(&self.source)));
-        match &facts.source_workload {
-            Some(workload) => {
-                push_text(&mut fields, "src.workload", name(workload));
-                push_text(&mut fields, "src.namespace", &workload.namespace);
-            }
-            None => {
-                let baggage = &self.baggage;
-                let name = if baggage.service.is_empty() { baggage.workload } else { baggage.service };
-                push_text(&mut fields, "src.workload", name);
-                push_text(&mut fields, "src.namespace", baggage.namespace);
-            }
+        if let Some(workload) = &facts.source_workload {
+            push_text(&mut fields, "src.workload", name(workload));
+            push_text(&mut fields, "src.namespace", &workload.namespace);
+        } else {
+            let baggage = &self.baggage;
+            let name = if baggage.service.is_empty() { baggage.workload } else { baggage.service };
+            push_text(&mut fields, "src.workload", name);
+            push_text(&mut fields, "src.namespace", baggage.namespace);
         }
         push_identity(&mut fields, "src.identity", facts.source_identity.as_ref());
         let cluster = facts.source_workload.as_ref().map_or(self.baggage.cluster, |w| &w.cluster_id);

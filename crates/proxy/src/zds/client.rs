@@ -174,10 +174,9 @@ impl<H: Host> Client<H> {
             match rustix::event::poll(&mut polled, timeout.as_ref()) {
                 Ok(0) => return Event::Timeout,
                 Err(Errno::INTR) => {}
-                // Out of memory: report it as a readable socket, whose read then ends the connection.
-                Err(_) => return Event::Readable,
                 Ok(_) if !polled[0].revents().is_empty() => return Event::Woken,
-                Ok(_) => return Event::Readable,
+                // An error is lack of memory: reading the socket then says what is wrong.
+                Ok(_) | Err(_) => return Event::Readable,
             }
         }
     }

@@ -100,7 +100,9 @@ pub(super) fn encode(reply: &Reply) -> Vec<u8> {
     let error = match reply {
         Reply::Ack => String::new(),
         Reply::Nack(text) | Reply::NackAndReconnect(text) => {
-            let end = text.floor_char_boundary(MAX_ANSWER_BYTES - ANSWER_OVERHEAD_BYTES);
+            let room = MAX_ANSWER_BYTES - ANSWER_OVERHEAD_BYTES;
+            let ends = text.char_indices().map(|(at, c)| at + c.len_utf8());
+            let end = ends.take_while(|end| *end <= room).last().unwrap_or(0);
             text[..end].to_owned()
         }
     };

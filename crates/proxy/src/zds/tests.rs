@@ -13,6 +13,7 @@ use rustix::event::{PollFd, PollFlags, Timespec};
 
 use super::client::End;
 use super::enrolment::{RETRY_EVERY, Reply};
+use super::message::Request;
 use super::*;
 use crate::backoff::Backoff;
 use crate::config::WorkloadName;

@@ -86,7 +86,11 @@ fn told(route: &Route) -> String {
             to,
             workload,
             service,
-        } => format!("direct {to} {}{}", workload.name, of_service(service)),
+        } => format!(
+            "direct {to} {}{}",
+            workload.name,
+            of_service(service.as_ref())
+        ),
         Route::Tunnel {
             to,
             authority,
@@ -96,15 +100,13 @@ fn told(route: &Route) -> String {
         } => format!(
             "tunnel {to} {authority} {}{}",
             workload.name,
-            of_service(service)
+            of_service(service.as_ref())
         ),
     }
 }
 
-fn of_service(service: &Option<Arc<Service>>) -> String {
-    service
-        .as_ref()
-        .map_or(String::new(), |s| format!(" of {}", s.name))
+fn of_service(service: Option<&Arc<Service>>) -> String {
+    service.map_or(String::new(), |s| format!(" of {}", s.name))
 }
 
 /// The key of a pod in [`NAMESPACE`].

@@ -244,7 +244,7 @@ fn compare(snapshot: &Snapshot, model: &Model) -> Result<(), TestCaseError> {
         let key = ServiceKey::new(namespace, name);
         let ends = snapshot
             .endpoints(&key)
-            .map(|e| (e.uid.to_string(), e.ports.clone()));
+            .map(|e| (e.workload.uid().to_string(), e.ports.clone()));
         prop_assert_eq!(ends.collect::<BTreeMap<_, _>>(), model.endpoints(&key));
         prop_assert_eq!(snapshot.service(&key), model.services.get(&key.to_string()));
         let local = snapshot.local_workload(namespace, name, name);

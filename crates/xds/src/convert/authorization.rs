@@ -69,8 +69,10 @@ fn matching(message: wire::Match) -> Result<Match, ConvertError> {
             message.not_service_accounts,
             service_account,
         )?,
-        source_ips: sides(message.source_ips, message.not_source_ips, range)?,
-        destination_ips: sides(message.destination_ips, message.not_destination_ips, range)?,
+        source_ips: sides(message.source_ips, message.not_source_ips, |r| range(&r))?,
+        destination_ips: sides(message.destination_ips, message.not_destination_ips, |r| {
+            range(&r)
+        })?,
         destination_ports: sides(
             message.destination_ports,
             message.not_destination_ports,
@@ -110,7 +112,7 @@ fn service_account(
     })
 }
 
-fn range(message: wire::Address) -> Result<IpNet, ConvertError> {
+fn range(message: &wire::Address) -> Result<IpNet, ConvertError> {
     let too_long = || ConvertError::PrefixLength(message.length);
     let length = u8::try_from(message.length).map_err(|_| too_long())?;
     IpNet::new(ip(&message.address)?, length)

@@ -57,14 +57,14 @@ fn malformed_pieces_of_policies_are_refused() {
     let pieces = [
         Match {
             source_ips: vec![Range {
-                address: vec![1, 2, 3].into(),
+                address: vec![1, 2, 3],
                 length: 8,
             }],
             ..Match::default()
         },
         Match {
             source_ips: vec![Range {
-                address: vec![1, 2, 3, 4].into(),
+                address: vec![1, 2, 3, 4],
                 length: 33,
             }],
             ..Match::default()
@@ -91,7 +91,7 @@ fn malformed_pieces_of_policies_are_refused() {
 fn malformed_addresses_are_refused() {
     let message = Workload {
         uid: "u".into(),
-        addresses: vec![vec![1, 2, 3].into()],
+        addresses: vec![vec![1, 2, 3]],
         ..Workload::default()
     };
     assert!(convert(ADDRESS_TYPE, &of_workload(message)).is_err());

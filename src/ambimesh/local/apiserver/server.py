@@ -1,6 +1,7 @@
 """The server: everything wired together, served on several sockets, stopped without a cut."""
 
 import asyncio
+import logging
 import signal
 import socket
 import ssl
@@ -60,7 +61,7 @@ class ApiServer:
         self._store = Store(home.api / "state.db", resources())
         self.registry = Registry(self._store, utc_now, companions(keyring.authority))
         self._tokens = ServiceAccountTokens(keyring.token_key, self._find, time.time)
-        self._app = self._build(home)
+        self.app = self._build(home)
 
     def _find(self, resource: str, key: Key) -> JsonObject | None:
         entry = self._store.shelves[resource].latest.get(key)
@@ -94,19 +95,24 @@ class ApiServer:
         Errors: StoreUnavailableError when the first objects cannot be saved.
         """
         async with asyncio.TaskGroup() as group:
-            ready, controlled = asyncio.Event(), asyncio.Event()
-            store = group.create_task(self._store.run(started=ready.set))
+            ready = asyncio.Event()
+            core = group.create_task(self.run_core(started=ready.set))
+            await ready.wait()
+            await self._serve(sockets, started)
+            core.cancel()
+
+    async def run_core(self, *, started: Callable[[], None]) -> None:
+        """Run everything but the sockets until cancelled: the store and the controllers.
+
+        Errors: StoreUnavailableError when the first objects cannot be saved.
+        """
+        async with asyncio.TaskGroup() as group:
+            ready = asyncio.Event()
+            group.create_task(self._store.run(started=ready.set))
             await ready.wait()
             await create_initial_objects(self.registry)
-            controllers = group.create_task(self._controllers().run(started=controlled.set))
-            await controlled.wait()
-            await self._serve(sockets, started)
-            controllers.cancel()
-            await asyncio.wait([controllers])
-            store.cancel()
-
-    def _controllers(self) -> Controllers:
-        return Controllers(self.registry, companions(self._keyring.authority))
+            controllers = Controllers(self.registry, companions(self._keyring.authority))
+            group.create_task(controllers.run(started=started))
 
     async def _serve(self, sockets: Sequence[socket.socket], started: Callable[[], None]) -> None:
         server = _Uvicorn(self._config(), started)
@@ -126,8 +132,10 @@ class ApiServer:
         self._closing.set()
 
     def _config(self) -> Config:
+        # It warns of upgrades that are not WebSockets; ours are answered with words of their own.
+        logging.getLogger("uvicorn").setLevel(logging.ERROR)
         config = Config(
-            self._app,
+            self.app,
             http="httptools",
             ws="wsproto",  # `websockets` refuses kubectl's subprotocol name for its slash
             ws_max_size=_LARGEST_MESSAGE_BYTES,

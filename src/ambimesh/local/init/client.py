@@ -244,6 +244,8 @@ class InitClient:
             return await reply
         finally:
             self._waiting.pop(number, None)
+            if reply.done() and not reply.cancelled():
+                reply.exception()  # a loss that the send has reported already
 
     async def _send(self, data: bytes, descriptors: Sequence[int]) -> None:
         async with self._sending:

@@ -8,7 +8,7 @@ Source: the Kubernetes DNS specification.
 
 import asyncio
 from collections.abc import Callable, Iterable
-from typing import Final
+from typing import Final, cast
 
 import dns.exception
 import dns.flags
@@ -176,8 +176,7 @@ class _UdpProtocol(asyncio.DatagramProtocol):
         self._transport: asyncio.DatagramTransport | None = None
 
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
-        assert isinstance(transport, asyncio.DatagramTransport)
-        self._transport = transport
+        self._transport = cast("asyncio.DatagramTransport", transport)
 
     def datagram_received(self, data: bytes, addr: tuple[str, int]) -> None:
         reply = self._reply(data, _UDP_LIMIT_BYTES)

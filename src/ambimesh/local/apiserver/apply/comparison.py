@@ -15,7 +15,7 @@ from ambimesh.local.apiserver.apply.fields import (
     is_granular_map,
     item_step,
 )
-from ambimesh.local.apiserver.types.language import List, Struct, Type, child
+from ambimesh.local.apiserver.types.language import ANYTHING, List, Struct, Type, child
 
 _ABSENT: Any = object()
 
@@ -116,10 +116,21 @@ def _item_pairs(old: Any, new: Any, type_: List) -> list[_Pair] | None:
     except ApplyError:
         return None  # a list that was damaged before it came here: one value
     steps = (*before, *(step for step in after if step not in before))
-    return [
-        (step, before.get(step, _ABSENT), after.get(step, _ABSENT), type_.item) for step in steps
-    ]
+    return [_item_pair(step, before.get(step, []), after.get(step, []), type_) for step in steps]
 
 
-def _by_step(items: Any, type_: List) -> dict[str, Any]:
-    return {item_step(item, type_): item for item in items} if isinstance(items, list) else {}
+def _item_pair(step: str, before: list[Any], after: list[Any], type_: List) -> _Pair:
+    """Pair items of one name; where there are several, as addresses of a node, they are one value.
+
+    Source: structured-merge-diff compares duplicates as one atomic value.
+    """
+    if len(before) <= 1 and len(after) <= 1:
+        return step, *(items[0] if items else _ABSENT for items in (before, after)), type_.item
+    return step, before or _ABSENT, after or _ABSENT, ANYTHING
+
+
+def _by_step(items: Any, type_: List) -> dict[str, list[Any]]:
+    found: dict[str, list[Any]] = {}
+    for item in items if isinstance(items, list) else ():
+        found.setdefault(item_step(item, type_), []).append(item)
+    return found

@@ -63,8 +63,27 @@ def owned_by(value: Any, type_: Type) -> Paths:
     """Give the paths that whoever applies this value comes to own.
 
     Leaves, items of lists, names in maps, and what is claimed empty; not the containers between.
+    A live object may hold two items of one name: a node has an InternalIP of each family.
     """
     return set(_leaves(value, type_, ()))
+
+
+def require_unique(value: Any, type_: Type, path: Path = ()) -> None:
+    """Check that a configuration names every item of a keyed list once.
+
+    Errors: ApplyError for an item that is there twice, or has no name.
+    """
+    if is_granular_map(value, type_):
+        for name, member in value.items():
+            require_unique(member, child(type_, name), (*path, f"f:{name}"))
+    elif keyed := granular_list(value, type_):
+        seen = set()
+        for item in value:
+            step = item_step(item, keyed)
+            if step in seen:
+                raise ApplyError(f"{dotted((*path, step))} is there twice")
+            seen.add(step)
+            require_unique(item, keyed.item, (*path, step))
 
 
 def _leaves(value: Any, type_: Type, path: Path) -> Iterator[Path]:
@@ -77,12 +96,8 @@ def _leaves(value: Any, type_: Type, path: Path) -> Iterator[Path]:
             if member is not None:
                 yield from _leaves(member, child(type_, name), here)
     elif keyed := granular_list(value, type_):
-        seen = set()
         for item in value:
             step = item_step(item, keyed)
-            if step in seen:
-                raise ApplyError(f"{dotted((*path, step))} is there twice")
-            seen.add(step)
             yield (*path, step)
             yield from _leaves(item, keyed.item, (*path, step))
     elif path:

@@ -14,6 +14,7 @@ from ambimesh.local.apiserver.apply.fields import (
     Paths,
     dotted,
     owned_by,
+    require_unique,
     with_containers,
 )
 from ambimesh.local.apiserver.apply.laying import lay_over, take_out, without_nulls
@@ -152,6 +153,7 @@ def server_side_apply(
     applier = _Applier(door=door, identity=Identity(manager, "Apply", subresource), time=time)
     managers = _known_managers(old, door, time)
     live, wanted = _bare(old), door.through(config)
+    require_unique(wanted, kind.schema)
     merged, owners, conflicts = applier.apply(live, wanted, managers)
     if manager == _KUBECTL and conflicts:
         allowed = _last_applied(live, kind)

@@ -43,6 +43,7 @@ class Request:
     terms: list[tuple[str, str]]  # the query, in order, repeated names kept
     headers: Mapping[str, str]  # names in lower case, the last of repeated ones
     receive: Receive
+    subprotocols: tuple[str, ...] = ()  # that a WebSocket handshake offers
     query: dict[str, str] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -53,7 +54,14 @@ class Request:
         """Read what ASGI gives."""
         terms = parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True)
         headers = {k.decode("latin1"): v.decode("latin1") for k, v in scope["headers"]}
-        return cls(scope.get("method", "GET"), scope["path"], terms, headers, receive)
+        return cls(
+            method=scope.get("method", "GET"),
+            path=scope["path"],
+            terms=terms,
+            headers=headers,
+            receive=receive,
+            subprotocols=tuple(scope.get("subprotocols", ())),
+        )
 
     @property
     def accept(self) -> str:

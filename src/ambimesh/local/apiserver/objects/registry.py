@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterable
 from datetime import datetime
 
-from ambimesh.local.apiserver.builtin import NAMESPACES, SERVICES
+from ambimesh.local.apiserver.builtin import NAMESPACES, PODS, SERVICE_ACCOUNTS, SERVICES
 from ambimesh.local.apiserver.objects import create, update
 from ambimesh.local.apiserver.objects.delete import decide, is_finished
 from ambimesh.local.apiserver.objects.options import (
@@ -14,7 +14,7 @@ from ambimesh.local.apiserver.objects.options import (
     timestamp,
 )
 from ambimesh.local.apiserver.objects.service_address import ServiceAddresses
-from ambimesh.local.apiserver.status import already_exists, conflict, not_found
+from ambimesh.local.apiserver.status import already_exists, conflict, forbidden, not_found
 from ambimesh.local.apiserver.store.entry import EventType, JsonObject, Key, encode
 from ambimesh.local.apiserver.store.shelf import Shelf
 from ambimesh.local.apiserver.store.store import Staged, Store
@@ -89,8 +89,7 @@ class Registry:
         if existing := self.latest(kind, key):
             is_terminating = "deletionTimestamp" in existing["metadata"]
             raise already_exists(kind, key.name, terminating=is_terminating)
-        if kind is SERVICES:
-            self._addresses.assign(kind, obj)
+        self._admit(kind, obj)
         if not is_owned:
             obj = create.own(kind, obj, options, now)
         if options.dry_run:
@@ -100,6 +99,19 @@ class Registry:
             self._add_companions(key.name)
         entry = await staged
         return Outcome(name=key.name, data=show(kind, entry.data), created=True, warnings=warnings)
+
+    def _admit(self, kind: Kind, obj: JsonObject) -> None:
+        """Check and complete a new object where that needs others."""
+        if kind is SERVICES:
+            self._addresses.assign(kind, obj)
+        if kind is PODS:
+            namespace, account = obj["metadata"]["namespace"], obj["spec"]["serviceAccountName"]
+            if Key(namespace, account) not in self.shelf(SERVICE_ACCOUNTS).latest:
+                why = (
+                    f"error looking up service account {namespace}/{account}:"
+                    f' serviceaccount "{account}" not found'
+                )
+                raise forbidden(kind, obj["metadata"]["name"], why)
 
     def _add_companions(self, namespace: str) -> None:
         """Stage what every namespace has, in the same turn: the next request may rely on it."""

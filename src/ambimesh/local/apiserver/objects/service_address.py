@@ -78,8 +78,10 @@ class ServiceAddresses:
                 families.append(family)
         if spec.get("ipFamilyPolicy") == "SingleStack":
             return families[:1] or ["IPv4"]
-        if spec.get("ipFamilies") and not spec.get("ipFamilyPolicy"):
-            return families  # who names families and no policy gets exactly those
+        if not spec.get("ipFamilyPolicy"):
+            # Who names no policy gets one family, as everywhere: a program that listens on IPv4
+            # alone would otherwise be reached by an address it does not serve.
+            return families or ["IPv4"]
         return families + [family for family in RANGES if family not in families]
 
     def _choose(self, kind: Kind, key: Key, wanted: list[str], families: list[str]) -> list[str]:

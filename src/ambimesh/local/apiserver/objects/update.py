@@ -103,6 +103,10 @@ def _restore(old: JsonObject, new: JsonObject) -> None:
             after["finalizers"] = finalizers
 
 
+# As a real server: of these, agents of nodes annotate what they report.
+_ANNOTATED_BY_STATUS = frozenset({"Node", "Pod"})
+
+
 def _through_door(revision: Revision, new: JsonObject) -> JsonObject:
     """Keep of the proposal what its door may change: status, or all but status."""
     old, door = revision.old, revision.door
@@ -112,6 +116,11 @@ def _through_door(revision: Revision, new: JsonObject) -> JsonObject:
         metadata = dict(old["metadata"])
         if "managedFields" in new["metadata"]:
             metadata["managedFields"] = new["metadata"]["managedFields"]
+        if revision.kind.kind in _ANNOTATED_BY_STATUS:
+            for field in ("annotations", "labels"):
+                metadata.pop(field, None)
+                if field in new["metadata"]:
+                    metadata[field] = new["metadata"][field]
         kept = {field: value for field, value in old.items() if field != "status"}
         status = {"status": new["status"]} if "status" in new else {}
         return {**kept, **status, "metadata": metadata}

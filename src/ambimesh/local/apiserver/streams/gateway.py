@@ -53,12 +53,11 @@ class Streams:
         self, kind: Kind, key: Key, door: str, request: Request, client: WebSocket
     ) -> None:
         """Answer a WebSocket handshake, and carry the stream to its end."""
-        offered = request.headers.get("sec-websocket-protocol", "")
-        subprotocol = choose(door, [name.strip() for name in offered.split(",")])
+        subprotocol = choose(door, request.subprotocols)
         try:
             operation = self._operation(kind, key, door, request)
             if not subprotocol:
-                raise bad_request(f"no subprotocol for {door} in {offered!r}")
+                raise bad_request(f"no known subprotocol for {door} is offered")
         except StatusError as error:
             await client.refuse(error)
             return

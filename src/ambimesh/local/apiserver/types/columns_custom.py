@@ -1,14 +1,21 @@
 """Columns of custom kinds, as their CRDs name them.
 
-Cells of type ``date`` are times, of which kubectl makes ages. Source: ``additionalPrinterColumns``
-of the Gateway API 1.7 and Istio 1.31.
+Source: ``additionalPrinterColumns`` of the Gateway API 1.7 and Istio 1.31, and how
+k8s.io/apiextensions-apiserver makes cells of them.
 """
 
 import json
 from collections.abc import Mapping
 from typing import Any
 
-from ambimesh.local.apiserver.types.columns import NAME, Column, column, condition, wide
+from ambimesh.local.apiserver.types.columns import (
+    NAME,
+    Column,
+    column,
+    condition,
+    created_ago,
+    wide,
+)
 from ambimesh.local.apiserver.types.reading import member, objects
 
 JsonObject = dict[str, Any]
@@ -35,7 +42,7 @@ def _first_address(gateway: JsonObject) -> Any:
     return addresses[0].get("value") if addresses else None
 
 
-_AGE = column("Age", lambda obj: member(obj, "metadata", "creationTimestamp"), "date")
+_AGE = Column(name="Age", type="date", cell=created_ago)  # kubectl prints it as it comes
 _AGE_ONLY = (NAME, _AGE)
 _HOSTNAMES = (NAME, _field("Hostnames", "spec", "hostnames"), _AGE)
 

@@ -163,15 +163,15 @@ def _deployment(deployment: JsonObject) -> None:
 
 def _secret(secret: JsonObject) -> None:
     """Move what is written as text to where it is kept, in base64."""
-    texts = secret.get("stringData")
-    data = secret.get("data") or {}
+    texts, data = secret.get("stringData"), secret.get("data") or {}
     if not isinstance(texts, dict) or not isinstance(data, dict):
         return
-    if not all(isinstance(text, str) for text in texts.values()):
+    given = {name: text for name, text in texts.items() if text is not None}
+    if not all(isinstance(text, str) for text in given.values()):
         return
     del secret["stringData"]
-    encoded = {name: b64encode(text.encode()).decode() for name, text in texts.items()}
-    if encoded:
+    if given:
+        encoded = {name: b64encode(text.encode()).decode() for name, text in given.items()}
         secret["data"] = {**data, **encoded}
 
 

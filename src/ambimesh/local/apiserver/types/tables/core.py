@@ -17,12 +17,12 @@ NamespaceStatus
 ConfigMap                                     # Configuration for pods to use.
     data        {string}
     binaryData  {bytes}
-    immutable   boolean                       # When true, data cannot be changed any more.
+    immutable   boolean  # When true, data cannot be changed any more.
 
 Secret                                        # As a ConfigMap, but for secrets; data is base64.
     type        string = Opaque
     data        {bytes}
-    stringData  {string}                      # Written into data, never shown.
+    stringData  {string}  # Written into data, never shown.
     immutable   boolean
 
 ServiceAccount                                # An identity for processes in pods.
@@ -36,9 +36,9 @@ Service                                       # A stable name and address for a 
 
 ServiceSpec
     type                           ClusterIP|NodePort|LoadBalancer|ExternalName = ClusterIP
-    selector                       atomic {string}   # Labels of the pods that answer.
+    selector                       atomic {string}  # Labels of the pods that answer.
     ports                          [ServicePort] by port,protocol merging port
-    clusterIP                      string     # Given by the server; None for a headless service.
+    clusterIP                      string           # Given by the server; None for a headless service.
     clusterIPs                     [string]
     ipFamilies                     [IPv4|IPv6]
     ipFamilyPolicy                 SingleStack|PreferDualStack|RequireDualStack
@@ -57,12 +57,12 @@ ServiceSpec
     loadBalancerSourceRanges       [string]
 
 ServicePort
-    name         dns-label
-    port!        integer 1..65535             # The port clients connect to.
-    targetPort   int-or-string 1..65535       # The port of the pod, or its name; default is port.
-    nodePort     integer 0..65535
+    name         dns-label               # Needed when there are several.
+    port!        integer 1..65535        # The port clients connect to.
+    targetPort   int-or-string 1..65535  # The port of the pod, or its name; default is port.
+    nodePort     integer 0..65535        # Not used on one machine.
     protocol     Protocol = TCP
-    appProtocol  string                       # What is spoken on the port, such as http or grpc.
+    appProtocol  string                  # What is spoken on the port, such as http or grpc.
 
 SessionAffinityConfig
     clientIP  ClientIPConfig

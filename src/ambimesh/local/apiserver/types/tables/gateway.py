@@ -75,7 +75,7 @@ Listener                                      # One port and protocol of a gatew
     name!          Section
     hostname       hostname 1..253
     port!          integer 1..65535
-    protocol!      string 1..255               # HTTP, HTTPS, TLS, TCP, UDP or HBONE, or a domain and a name.
+    protocol!      string 1..255  # HTTP, HTTPS, TLS, TCP, UDP or HBONE, or a domain and a name.
     tls            ListenerTLS
     allowedRoutes  AllowedRoutes = {"namespaces": {"from": "Same"}}
     filters        ListenerFilters

@@ -40,9 +40,9 @@ AuthorizationPolicy                           # Who may talk to what.
     status  IstioStatus
 
 AuthorizationPolicySpec
-    selector    WorkloadSelection
+    selector    WorkloadSelection             # Which pods; none: all of the namespace, or of the mesh in the root namespace.
     targetRef   PolicyTargetReference
-    targetRefs  [PolicyTargetReference] ..16
+    targetRefs  [PolicyTargetReference] ..16  # Which services or gateways; enforced by the waypoint.
     rules       [AuthorizationRule] ..512     # Any of them matches; without rules, nothing does.
     action      ALLOW|DENY|AUDIT|CUSTOM       # What a match means; default is ALLOW.
     provider    ExtensionProvider
@@ -59,50 +59,50 @@ AuthorizationFrom
     source  AuthorizationSource
 
 AuthorizationSource
-    principals            Strings
+    principals            Strings              # Identities, such as cluster.local/ns/default/sa/web; * alone or at an end matches any.
     notPrincipals         Strings
-    requestPrincipals     Strings
+    requestPrincipals     Strings              # Issuers and subjects of JSON web tokens.
     notRequestPrincipals  Strings
-    namespaces            Strings
+    namespaces            Strings              # Namespaces of the identities.
     notNamespaces         Strings
-    serviceAccounts       [string ..320] ..16
+    serviceAccounts       [string ..320] ..16  # Names, or namespaces and names, such as default/web.
     notServiceAccounts    [string ..320] ..16
-    trustDomains          Strings
+    trustDomains          Strings              # Trust domains of the identities.
     notTrustDomains       Strings
-    ipBlocks              Strings
+    ipBlocks              Strings              # Addresses or CIDR blocks that connections come from.
     notIpBlocks           Strings
-    remoteIpBlocks        Strings
+    remoteIpBlocks        Strings              # The same, of the client behind proxies.
     notRemoteIpBlocks     Strings
 
 AuthorizationTo
     operation  AuthorizationOperation
 
 AuthorizationOperation
-    hosts       Strings
+    hosts       Strings  # Host names of requests; needs a waypoint.
     notHosts    Strings
-    ports       Strings
+    ports       Strings  # Ports of the destination, as text.
     notPorts    Strings
-    methods     Strings
+    methods     Strings  # Methods of requests; needs a waypoint.
     notMethods  Strings
-    paths       Strings
+    paths       Strings  # Paths of requests; needs a waypoint.
     notPaths    Strings
 
 AuthorizationCondition
-    key!       string
-    values     Strings
-    notValues  Strings
+    key!       string   # An attribute, such as source.ip or request.headers[x-user].
+    values     Strings  # Any of these matches.
+    notValues  Strings  # None of these may match.
 
 PeerAuthentication                            # Whether workloads take connections without mutual TLS.
     spec    PeerAuthenticationSpec
     status  IstioStatus
 
 PeerAuthenticationSpec
-    selector       WorkloadSelection
+    selector       WorkloadSelection  # Which pods; none: all of the namespace, or of the mesh in the root namespace.
     mtls           MutualTLS
-    portLevelMtls  {MutualTLS} 1..
+    portLevelMtls  {MutualTLS} 1..    # By port number, where one differs.
 
 MutualTLS
-    mode  UNSET|DISABLE|PERMISSIVE|STRICT
+    mode  UNSET|DISABLE|PERMISSIVE|STRICT  # STRICT refuses plaintext, PERMISSIVE takes both.
 
 RequestAuthentication                         # Which JSON web tokens are believed.
     spec    RequestAuthenticationSpec

@@ -2,21 +2,21 @@
 
 META = """
 ObjectMeta                                    # Standard object's metadata.
-    name                        string        # Unique within a namespace; cannot be changed.
-    generateName                string        # A prefix from which the server makes a name.
-    namespace                   string        # Where the name is unique; empty for cluster-wide kinds.
+    name                        string                          # Unique within a namespace; cannot be changed.
+    generateName                string                          # A prefix from which the server makes a name.
+    namespace                   string                          # Where the name is unique; empty for cluster-wide kinds.
     selfLink                    string
-    uid                         string        # Given by the server, never used twice.
-    resourceVersion             string        # Changes with every change; for optimistic concurrency.
-    generation                  long          # Counts changes of what is wanted.
+    uid                         string                          # Given by the server, never used twice.
+    resourceVersion             string                          # Changes with every change; for optimistic concurrency.
+    generation                  long                            # Counts changes of what is wanted.
     creationTimestamp           time
-    deletionTimestamp           time          # When the object is to be gone, once deletion was asked for.
+    deletionTimestamp           time                            # When the object is to be gone, once deletion was asked for.
     deletionGracePeriodSeconds  long
-    labels                      {string}      # Names and values to select objects by.
-    annotations                 {string}      # Names and values that are not selected by.
-    ownerReferences             [atomic OwnerReference] by uid # When all owners are gone, so is this object.
-    finalizers                  [string] set  # Must be empty before the object is removed.
-    managedFields               [ManagedFieldsEntry]      # Which manager owns which field.
+    labels                      {string}                        # Names and values to select objects by.
+    annotations                 {string}                        # Names and values that are not selected by.
+    ownerReferences             [atomic OwnerReference] by uid  # When all owners are gone, so is this object.
+    finalizers                  [string] set                    # Must be empty before the object is removed.
+    managedFields               [ManagedFieldsEntry]            # Which manager owns which field.
 
 OwnerReference
     apiVersion!         string
@@ -36,15 +36,15 @@ ManagedFieldsEntry
     subresource  string
 
 Condition                                     # One aspect of an object's present state.
-    type!               string                # The aspect, in CamelCase.
+    type!               string  # The aspect, in CamelCase.
     status!             True|False|Unknown
     observedGeneration  long
     lastTransitionTime  time
     lastUpdateTime      time
     lastHeartbeatTime   time
     lastProbeTime       time
-    reason              string                # Why, in one CamelCase word.
-    message             string                # Why, for a person.
+    reason              string  # Why, in one CamelCase word.
+    message             string  # Why, for a person.
 
 LabelSelector                                 # Which objects, by their labels; all conditions must hold.
     matchLabels       {string}

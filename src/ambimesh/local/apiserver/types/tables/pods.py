@@ -16,7 +16,7 @@ PodSpec
     serviceAccountName             string
     serviceAccount                 string
     automountServiceAccountToken   boolean
-    nodeName                       string      # The node that runs the pod.
+    nodeName                       string  # The node that runs the pod.
     nodeSelector                   atomic {string}
     affinity                       any
     tolerations                    [Toleration]
@@ -54,22 +54,22 @@ PodSpec
 
 Container
     name!                     dns-label
-    image                     string          # Not used on one machine: pods run programs of the host.
+    image                     string            # Not used on one machine: pods run programs of the host.
     imagePullPolicy           Always|IfNotPresent|Never
-    command                   [string]        # The program and its first arguments.
-    args                      [string]        # Further arguments.
+    command                   [string]          # The program and its first arguments.
+    args                      [string]          # Further arguments.
     workingDir                string
-    env                       [EnvVar] by name
+    env                       [EnvVar] by name  # Environment of the program.
     envFrom                   [EnvFromSource]
-    ports                     [ContainerPort] by containerPort,protocol merging containerPort
+    ports                     [ContainerPort] by containerPort,protocol merging containerPort  # Ports the program listens on, and their names.
     resources                 ResourceRequirements always
     resizePolicy              [any]
     restartPolicy             RestartPolicy
     restartPolicyRules        [any]
     volumeMounts              [VolumeMount] by mountPath
     volumeDevices             [any] by devicePath
-    livenessProbe             Probe
-    readinessProbe            Probe
+    livenessProbe             Probe             # Whether the container is restarted.
+    readinessProbe            Probe             # Whether the container gets traffic.
     startupProbe              Probe
     lifecycle                 Lifecycle
     terminationMessagePath    string = /dev/termination-log
@@ -389,9 +389,9 @@ Deployment                                    # Keeps a number of equal pods run
     status  DeploymentStatus always
 
 DeploymentSpec
-    replicas                 integer 0.. = 1
-    selector!                atomic LabelSelector
-    template!                PodTemplateSpec always
+    replicas                 integer 0.. = 1         # How many pods there should be.
+    selector!                atomic LabelSelector    # Which pods are counted; must match the labels of the template.
+    template!                PodTemplateSpec always  # What the pods are like.
     strategy                 DeploymentStrategy retaining always = {}
     minReadySeconds          integer 0..
     revisionHistoryLimit     integer 0.. = 10
