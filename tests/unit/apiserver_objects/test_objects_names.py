@@ -67,15 +67,14 @@ class _Services:
 
 
 def test_service_gets_one_address_of_each_family_with_the_same_offset() -> None:
-    """Dual stack is what a Service gets when it says nothing."""
-    spec = _Services().add("a")
+    """Who wants both families gets two addresses that look alike."""
+    spec = _Services().add("a", ipFamilyPolicy="PreferDualStack")
 
     offsets = [
         int(ipaddress.ip_address(address)) - int(RANGES[family].network_address)
         for family, address in zip(spec["ipFamilies"], spec["clusterIPs"], strict=True)
     ]
     assert spec["ipFamilies"] == ["IPv4", "IPv6"]
-    assert spec["ipFamilyPolicy"] == "PreferDualStack"
     assert spec["clusterIP"] == spec["clusterIPs"][0]
     assert offsets[0] == offsets[1] >= 256
 
@@ -98,7 +97,8 @@ def test_addresses_are_not_given_twice() -> None:
         ({"ipFamilyPolicy": "SingleStack"}, ["IPv4"], 1),
         ({"ipFamilies": ["IPv6"]}, ["IPv6"], 1),
         ({"ipFamilies": ["IPv6"], "ipFamilyPolicy": "RequireDualStack"}, ["IPv6", "IPv4"], 2),
-        ({"clusterIP": "None"}, ["IPv4", "IPv6"], 1),
+        ({"clusterIP": "None"}, ["IPv4"], 1),
+        ({}, ["IPv4"], 1),
     ],
 )
 def test_families_follow_what_is_asked(

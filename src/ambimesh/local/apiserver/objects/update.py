@@ -25,6 +25,9 @@ _FIXED = (
     "resourceVersion",
 )
 
+# As a real server: of these, agents of nodes annotate what they report.
+_ANNOTATED_BY_STATUS = frozenset({"Node", "Pod"})
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Revision:
@@ -101,10 +104,6 @@ def _restore(old: JsonObject, new: JsonObject) -> None:
         after.pop("finalizers", None)
         if finalizers:
             after["finalizers"] = finalizers
-
-
-# As a real server: of these, agents of nodes annotate what they report.
-_ANNOTATED_BY_STATUS = frozenset({"Node", "Pod"})
 
 
 def _through_door(revision: Revision, new: JsonObject) -> JsonObject:
