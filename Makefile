@@ -6,6 +6,7 @@ BIN := $(VENV)/bin
 # Compiler output lives outside the checkout, so that a fresh clone on the same machine is quick.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ambimesh/target
 export PYTHONDONTWRITEBYTECODE := 1
+export MAKE_BEGAN := $(or $(MAKE_BEGAN),$(shell date +%s))
 CRATES := types hbone policy state xds tls netns engine proxy testkit
 PACKAGES := $(foreach crate,$(CRATES),-p ambimesh-$(crate))
 ARGS ?=
@@ -21,6 +22,7 @@ help:
 
 demo: setup
 	@$(BIN)/ambi demo $(ARGS)
+	@scripts/timed --total
 
 test: setup
 	@scripts/timed "static checks" $(MAKE) --no-print-directory lint types

@@ -95,6 +95,6 @@ async def test_twenty_pods_are_made_quickly(tmp_path: Path) -> None:
 
         links = json.loads((await node.run("ip", "-j", "link", "show", "master", "br0")).output)
     milliseconds = float(done.output)
-    print(f"{milliseconds:.1f} ms a pod")  # noqa: T201  # a reading, shown with -s
+    print(f"{milliseconds:.1f} ms a pod")  # a reading, shown with -s
     assert len(links) == 20
     assert milliseconds < 50  # 3 to 5 when nothing else runs; `ip` processes take 22

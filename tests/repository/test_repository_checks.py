@@ -194,7 +194,7 @@ def test_licences_of_python_packages_are_permissive() -> None:
     found = []
     for name in names:
         facts = metadata.metadata(name)
-        said = " ".join([facts.get("License-Expression") or facts.get("License") or ""][:1])
+        said = " ".join(facts.get_all("License-Expression") or facts.get_all("License") or [])
         classifiers = " ".join(facts.get_all("Classifier") or [])
         if copyleft.search(said[:200]) or "GNU" in classifiers:
             found.append(name)

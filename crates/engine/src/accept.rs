@@ -28,7 +28,9 @@ const ACCEPTS_IN_A_ROW: usize = 16;
 impl Worker {
     pub(crate) fn accept(&mut self, key: Key<Listener>) {
         for _ in 0..ACCEPTS_IN_A_ROW {
-            let Some(listener) = self.listeners.get(key) else { return };
+            let Some(listener) = self.listeners.get(key) else {
+                return;
+            };
             let (kind, pod) = (listener.kind, listener.pod);
             match netns::accept(listener) {
                 Ok((socket, source)) => self.on_accept(kind, pod, socket, source),
@@ -43,16 +45,26 @@ impl Worker {
 
     /// Watches a listener, again or for the first time.
     pub(crate) fn watch_listener(&mut self, key: Key<Listener>) {
-        let Some(listener) = self.listeners.get(key) else { return };
-        if self.poll.watch_shared(listener, Token::Listener(key)).is_err() {
-            self.timers.set(TimerKind::ListenerRest, self.now, Target::Listener(key));
+        let Some(listener) = self.listeners.get(key) else {
+            return;
+        };
+        if self
+            .poll
+            .watch_shared(listener, Token::Listener(key))
+            .is_err()
+        {
+            self.timers
+                .set(TimerKind::ListenerRest, self.now, Target::Listener(key));
         }
     }
 
     fn rest_listener(&mut self, key: Key<Listener>) {
-        let Some(listener) = self.listeners.get(key) else { return };
+        let Some(listener) = self.listeners.get(key) else {
+            return;
+        };
         self.poll.forget(listener);
-        self.timers.set(TimerKind::ListenerRest, self.now, Target::Listener(key));
+        self.timers
+            .set(TimerKind::ListenerRest, self.now, Target::Listener(key));
     }
 
     fn on_accept(
@@ -65,7 +77,9 @@ impl Worker {
         // Fails only when the peer is gone already, which the first read tells as well.
         let _ = netns::set_no_delay(&descriptor);
         let socket = Socket::connected(descriptor);
-        let Ok(local) = socket.local_address() else { return };
+        let Ok(local) = socket.local_address() else {
+            return;
+        };
         match kind {
             ListenerKind::Tunnel => self.accept_tunnel(pod, socket, source, local),
             ListenerKind::Outbound | ListenerKind::Plaintext => {
@@ -82,15 +96,24 @@ impl Worker {
         local: SocketAddr,
     ) {
         let codec = Connection::new(Role::Server, self.shared.settings.server);
-        let side = Side::Server { source: SourceAddr::new(source), local, peer: None };
-        let key = self.tunnels.insert(Tunnel::new(pod, socket, Stage::AwaitLocal, codec, side));
-        let Some(tunnel) = self.tunnels.get(key) else { return };
+        let side = Side::Server {
+            source: SourceAddr::new(source),
+            local,
+            peer: None,
+        };
+        let key = self
+            .tunnels
+            .insert(Tunnel::new(pod, socket, Stage::AwaitLocal, codec, side));
+        let Some(tunnel) = self.tunnels.get(key) else {
+            return;
+        };
         if self.poll.watch(&tunnel.socket, Token::Tunnel(key)).is_err() {
             self.tunnels.remove(key);
             return;
         }
         self.servers += 1;
-        self.timers.set(TimerKind::Workload, self.now, Target::Tunnel(key));
+        self.timers
+            .set(TimerKind::Workload, self.now, Target::Tunnel(key));
         self.admit_tunnel(key);
     }
 
@@ -101,8 +124,12 @@ impl Worker {
         socket: Socket,
         source: SocketAddr,
     ) {
-        let Some(pod) = self.pods.get(pod_key) else { return };
-        let Ok(local) = socket.local_address() else { return };
+        let Some(pod) = self.pods.get(pod_key) else {
+            return;
+        };
+        let Ok(local) = socket.local_address() else {
+            return;
+        };
         if let Some(keepalive) = self.shared.settings.keepalive {
             // As with the delay: fails only on a dead connection.
             let _ = netns::set_keepalive(&socket, keepalive);
@@ -114,12 +141,21 @@ impl Worker {
                 ListenerKind::Plaintext | ListenerKind::Tunnel => Direction::InboundPlaintext,
             },
             trace_id: self.random.random(),
-            ..Facts::new(Arc::clone(&pod.uid), SourceAddr::new(source), OriginalDst::new(destination))
+            ..Facts::new(
+                Arc::clone(&pod.uid),
+                SourceAddr::new(source),
+                OriginalDst::new(destination),
+            )
         };
         let mut flow = Flow::new(pod_key, Phase::AwaitWorkload, facts, self.now);
         flow.near = Some(socket);
         let key = self.flows.insert(flow);
-        let Some(Flow { near: Some(near), .. }) = self.flows.get(key) else { return };
+        let Some(Flow {
+            near: Some(near), ..
+        }) = self.flows.get(key)
+        else {
+            return;
+        };
         if let Err(error) = self.poll.watch(near, Token::Near(key)) {
             return self.finish(key, CloseReason::ResourceLimit, Some(&error.to_string()));
         }
@@ -127,13 +163,16 @@ impl Worker {
             let detail = "attempted recursive call to ourselves";
             return self.finish(key, CloseReason::Recursion, Some(detail));
         }
-        self.timers.set(TimerKind::Workload, self.now, Target::Flow(key));
+        self.timers
+            .set(TimerKind::Workload, self.now, Target::Flow(key));
         self.admit_flow(key);
     }
 
     /// Lets a flow that was accepted from a socket go on, as far as what is known allows.
     pub(crate) fn admit_flow(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         match (flow.report.facts.direction, &flow.phase) {
             (Direction::Outbound, Phase::AwaitWorkload) => self.route(key),
             (Direction::Outbound, Phase::AwaitTunnel(_)) => self.join_with_certificate(key),
@@ -148,7 +187,9 @@ impl Worker {
 fn is_recursion(kind: ListenerKind, destination: SocketAddr, local: SocketAddr) -> bool {
     let is_ours = is_own_port(destination.port());
     match kind {
-        ListenerKind::Outbound => is_ours && (destination.ip().is_loopback() || destination == local),
+        ListenerKind::Outbound => {
+            is_ours && (destination.ip().is_loopback() || destination == local)
+        }
         ListenerKind::Plaintext | ListenerKind::Tunnel => is_ours,
     }
 }
@@ -172,5 +213,7 @@ fn is_of_connection(error: &io::Error) -> bool {
         Errno::OPNOTSUPP,
         Errno::PERM,
     ];
-    of_connection.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    of_connection
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

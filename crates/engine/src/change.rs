@@ -49,7 +49,11 @@ impl Worker {
         self.look_up(key);
         for (kind, descriptor) in &arrival.listeners {
             let descriptor = Arc::clone(descriptor);
-            let listener = self.listeners.insert(Listener { descriptor, kind: *kind, pod: key });
+            let listener = self.listeners.insert(Listener {
+                descriptor,
+                kind: *kind,
+                pod: key,
+            });
             if let Some(pod) = self.pods.get_mut(key) {
                 pod.listeners.push(listener);
             }
@@ -58,7 +62,9 @@ impl Worker {
     }
 
     fn remove_pod(&mut self, uid: &str) {
-        let Some(key) = self.pod_by_uid.remove(uid) else { return };
+        let Some(key) = self.pod_by_uid.remove(uid) else {
+            return;
+        };
         self.close_listeners(key);
         let detail = Some("workload is no longer captured here");
         for flow in self.flows.keys_where(|flow| flow.pod == key) {
@@ -72,7 +78,9 @@ impl Worker {
 
     /// Closes our copies; never `shutdown`, which would end listening for other generations.
     fn close_listeners(&mut self, pod: Key<Pod>) {
-        let Some(pod) = self.pods.get_mut(pod) else { return };
+        let Some(pod) = self.pods.get_mut(pod) else {
+            return;
+        };
         for key in std::mem::take(&mut pod.listeners) {
             if let Some(listener) = self.listeners.remove(key) {
                 self.poll.forget(&listener);
@@ -94,7 +102,10 @@ impl Worker {
             }
             self.settle_tunnel(key);
         }
-        self.drain = Some(Drain { deadline, _finished: finished });
+        self.drain = Some(Drain {
+            deadline,
+            _finished: finished,
+        });
     }
 
     /// Ends a drain when nothing is left, or when its time is over.
@@ -132,13 +143,20 @@ impl Worker {
     /// A pod that discovery has forgotten takes no new connections; those that are open stay
     /// under the policies that were last known.
     fn look_up(&mut self, key: Key<Pod>) -> bool {
-        let Some(pod) = self.pods.get_mut(key) else { return false };
+        let Some(pod) = self.pods.get_mut(key) else {
+            return false;
+        };
         let info = &pod.info;
         let found =
-            self.snapshot.local_workload(&info.namespace, &info.name, &info.service_account);
+            self.snapshot
+                .local_workload(&info.namespace, &info.name, &info.service_account);
         let known = found.map(|workload| Known {
             workload: Arc::clone(workload),
-            identity: Identity::new(&workload.trust_domain, &info.namespace, &info.service_account),
+            identity: Identity::new(
+                &workload.trust_domain,
+                &info.namespace,
+                &info.service_account,
+            ),
             policies: Arc::new(self.snapshot.policies_of(workload)),
         });
         let old = std::mem::replace(&mut pod.known, known);
@@ -151,7 +169,9 @@ impl Worker {
 
     /// Ends what the pod's policies no longer allow.
     fn enforce_policies(&mut self, pod_key: Key<Pod>) {
-        let Some(known) = self.pods.get(pod_key).and_then(|pod| pod.known.clone()) else { return };
+        let Some(known) = self.pods.get(pod_key).and_then(|pod| pod.known.clone()) else {
+            return;
+        };
         let is_denied = |flow: &Flow| {
             let decision = decide(&flow.report.facts, &known);
             flow.pod == pod_key && flow.is_inbound() && decision.is_some_and(|d| !d.is_allowed())

@@ -17,7 +17,9 @@ use crate::worker::{Target, Worker};
 impl Worker {
     /// Starts to connect a flow's second socket from our own address.
     pub(crate) fn connect_plainly(&mut self, key: Key<Flow>, to: SocketAddr) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         match self.connect_inside(flow.pod, |options| netns::connect(to, options)) {
             Ok(descriptor) => {
                 self.watch_connecting(key, Socket::connecting(descriptor), Token::Far(key));
@@ -29,7 +31,9 @@ impl Worker {
     /// Starts to connect to the application from the caller's address.
     pub(crate) fn connect_to_application(&mut self, key: Key<Flow>, to: SocketAddr) {
         let draw = self.random.random();
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         let source = flow.report.facts.source.ip();
         let token = match flow.report.facts.direction {
             Direction::InboundTunnel => Token::Near(key),
@@ -51,11 +55,15 @@ impl Worker {
 
     /// An event for a flow that is not open.
     pub(crate) fn drive_unopened(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         match flow.connecting() {
             Some(socket) if socket.is_writable() => match socket.connect_result() {
                 Ok(()) => self.on_connected(key),
-                Err(error) => self.fail_connect(key, CloseReason::ConnectFailed, &error.to_string()),
+                Err(error) => {
+                    self.fail_connect(key, CloseReason::ConnectFailed, &error.to_string())
+                }
             },
             _ => self.check_caller(key),
         }
@@ -63,7 +71,9 @@ impl Worker {
 
     /// A caller that resets before anything was decided ends the flow.
     fn check_caller(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         let is_caller = flow.is_near_source();
         if is_caller && flow.near.as_ref().is_some_and(Socket::has_failed) {
             self.finish(key, CloseReason::SourceReset, Some("connection reset"));
@@ -71,7 +81,9 @@ impl Worker {
     }
 
     fn on_connected(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         flow.phase = Phase::Open;
         if flow.report.facts.direction == Direction::InboundTunnel {
             self.answer_connected(key);
@@ -82,7 +94,9 @@ impl Worker {
     /// A connect of our own came to nothing; a peer that asked for it is told why.
     pub(crate) fn fail_connect(&mut self, key: Key<Flow>, reason: CloseReason, error: &str) {
         let detail = format!("connection failed: {error}");
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         if flow.report.facts.direction == Direction::InboundTunnel {
             self.refuse(key, 503, reason, &detail);
         } else {
@@ -91,7 +105,9 @@ impl Worker {
     }
 
     pub(crate) fn on_flow_timer(&mut self, key: Key<Flow>, kind: TimerKind) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         match (kind, &flow.phase) {
             (TimerKind::Workload, Phase::AwaitWorkload) => {
                 let detail = "failed to fetch information about local workload: timed out";
@@ -113,13 +129,16 @@ impl Worker {
     }
 
     fn check_half_closed(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         let bytes = flow.up.bytes + flow.down.bytes;
         if flow.half_closed_at == Some(bytes) {
             let detail = "one direction ended and the other is silent";
             return self.finish(key, CloseReason::Finished, Some(detail));
         }
         flow.half_closed_at = Some(bytes);
-        self.timers.set(TimerKind::HalfClosed, self.now, Target::Flow(key));
+        self.timers
+            .set(TimerKind::HalfClosed, self.now, Target::Flow(key));
     }
 }

@@ -54,7 +54,10 @@ impl Engine {
     /// # Errors
     /// No thread, or no descriptor for a worker's event queue.
     pub fn start(workers: usize, shared: &Shared) -> io::Result<Self> {
-        let mut engine = Self { shared: shared.clone(), workers: Vec::new() };
+        let mut engine = Self {
+            shared: shared.clone(),
+            workers: Vec::new(),
+        };
         for index in 0..workers.max(1) {
             engine.workers.push(Handle::start(index, shared.clone())?);
         }
@@ -84,7 +87,10 @@ impl Engine {
             Command::Drain { within, finished } => {
                 let deadline = Instant::now() + within;
                 let finished = Arc::new(Finished::new(finished));
-                self.post(|| Letter::Drain { deadline, finished: Arc::clone(&finished) });
+                self.post(|| Letter::Drain {
+                    deadline,
+                    finished: Arc::clone(&finished),
+                });
             }
         }
         Ok(())
@@ -100,7 +106,9 @@ impl Engine {
         drop(reply);
         let deadline = Instant::now() + LISTING_PATIENCE;
         let next = || {
-            answers.recv_timeout(deadline.saturating_duration_since(Instant::now())).ok()
+            answers
+                .recv_timeout(deadline.saturating_duration_since(Instant::now()))
+                .ok()
         };
         std::iter::from_fn(next).flatten().collect()
     }
@@ -108,7 +116,10 @@ impl Engine {
     /// How many flows and arrived tunnels are open now.
     #[must_use]
     pub fn active(&self) -> usize {
-        self.workers.iter().map(|worker| worker.active.load(Ordering::Relaxed)).sum()
+        self.workers
+            .iter()
+            .map(|worker| worker.active.load(Ordering::Relaxed))
+            .sum()
     }
 
     /// Stops the workers and waits for them. Connections still open are reset.
@@ -126,15 +137,26 @@ impl Engine {
 
     /// Makes the listeners that the agent did not send.
     fn arrival(&self, add: AddWorkload) -> Result<Arrival, CommandError> {
-        let mut listeners: Vec<(ListenerKind, Arc<OwnedFd>)> =
-            add.listeners.into_iter().map(|(kind, fd)| (kind, Arc::new(fd))).collect();
+        let mut listeners: Vec<(ListenerKind, Arc<OwnedFd>)> = add
+            .listeners
+            .into_iter()
+            .map(|(kind, fd)| (kind, Arc::new(fd)))
+            .collect();
         let is_there = |kind| listeners.iter().any(|(there, _)| *there == kind);
-        let missing: Vec<_> = ListenerKind::ALL.into_iter().filter(|kind| !is_there(*kind)).collect();
+        let missing: Vec<_> = ListenerKind::ALL
+            .into_iter()
+            .filter(|kind| !is_there(*kind))
+            .collect();
         for (kind, made) in self.listen(add.netns.as_ref(), &missing)? {
             listeners.push((kind, Arc::new(made)));
         }
         let netns = add.netns.map(Arc::new);
-        Ok(Arrival { uid: add.uid, pod: add.pod, netns, listeners })
+        Ok(Arrival {
+            uid: add.uid,
+            pod: add.pod,
+            netns,
+            listeners,
+        })
     }
 
     fn listen(
@@ -150,7 +172,8 @@ impl Engine {
             let one = |kind: &ListenerKind| {
                 let port = kind.port();
                 let made = netns::listen(port, options);
-                made.map(|fd| (*kind, fd)).map_err(|source| CommandError::Bind { port, source })
+                made.map(|fd| (*kind, fd))
+                    .map_err(|source| CommandError::Bind { port, source })
             };
             kinds.iter().map(one).collect()
         };
@@ -182,8 +205,14 @@ impl Handle {
             // Fails only when the event queue itself is broken; the handle sees the thread gone.
             let _ = worker.run();
         };
-        let thread = thread::Builder::new().name(format!("worker-{index}")).spawn(run)?;
-        Ok(Self { mailbox, active, thread: Some(thread) })
+        let thread = thread::Builder::new()
+            .name(format!("worker-{index}"))
+            .spawn(run)?;
+        Ok(Self {
+            mailbox,
+            active,
+            thread: Some(thread),
+        })
     }
 
     fn is_gone(&self) -> bool {

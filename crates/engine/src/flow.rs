@@ -52,7 +52,10 @@ pub(crate) enum Phase {
 pub(crate) enum Far {
     Unknown,
     Socket(Socket),
-    Stream { tunnel: Key<Tunnel>, stream: StreamId },
+    Stream {
+        tunnel: Key<Tunnel>,
+        stream: StreamId,
+    },
 }
 
 /// Which tunnel an outbound flow takes, and what it asks there.
@@ -88,8 +91,12 @@ pub(crate) struct Report {
 
 impl Flow {
     pub(crate) fn new(pod: Key<Pod>, phase: Phase, facts: Facts, started: Instant) -> Self {
-        let report =
-            Report { facts, series: None, started, reported: Transferred::default() };
+        let report = Report {
+            facts,
+            series: None,
+            started,
+            reported: Transferred::default(),
+        };
         Self {
             pod,
             phase,

@@ -46,13 +46,18 @@ pub(crate) fn baggage(workload: &Workload) -> String {
         ("cloud.availability_zone", &*workload.locality.zone),
     ];
     let present = fields.iter().filter(|(_, value)| !value.is_empty());
-    present.map(|(key, value)| format!("{key}={value}")).collect::<Vec<_>>().join(",")
+    present
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect::<Vec<_>>()
+        .join(",")
 }
 
 /// The lines of baggage as one; `None` when there are none, or they are not plain text.
 pub(crate) fn baggage_of(headers: &HeaderList) -> Option<Box<str>> {
-    let lines: Vec<&str> =
-        headers.values_of(BAGGAGE).map(text).collect::<Option<Vec<_>>>()?;
+    let lines: Vec<&str> = headers
+        .values_of(BAGGAGE)
+        .map(text)
+        .collect::<Option<Vec<_>>>()?;
     let joined = lines.join(",");
     let is_usable = !joined.is_empty() && joined.len() <= MAX_BAGGAGE_BYTES;
     is_usable.then(|| joined.into())
@@ -69,7 +74,9 @@ fn forwarded(facts: &Facts) -> String {
 /// The service that the caller says it asked for. `for=` is never believed.
 pub(crate) fn forwarded_host(headers: &HeaderList) -> Option<String> {
     let value = text(headers.value_of(FORWARDED)?)?;
-    let host = value.split(';').find_map(|part| part.strip_prefix("host="))?;
+    let host = value
+        .split(';')
+        .find_map(|part| part.strip_prefix("host="))?;
     let host = host.trim_matches('"');
     (!host.is_empty()).then(|| host.to_owned())
 }
@@ -91,7 +98,9 @@ pub(crate) fn trace_id(headers: &HeaderList) -> Option<u128> {
     let mut fields = value.split('-');
     let (_version, trace_id) = (fields.next()?, fields.next()?);
     let has_form = trace_id.len() == 32 && trace_id.bytes().all(|b| b.is_ascii_hexdigit());
-    has_form.then(|| u128::from_str_radix(trace_id, 16).ok()).flatten()
+    has_form
+        .then(|| u128::from_str_radix(trace_id, 16).ok())
+        .flatten()
 }
 
 /// Why the other proxy refused, in its own word.
@@ -103,7 +112,9 @@ pub(crate) fn reason(headers: &HeaderList) -> Option<&str> {
 
 fn text(value: &[u8]) -> Option<&str> {
     let text = std::str::from_utf8(value).ok()?;
-    text.bytes().all(|b| (b' '..=b'~').contains(&b)).then_some(text)
+    text.bytes()
+        .all(|b| (b' '..=b'~').contains(&b))
+        .then_some(text)
 }
 
 #[cfg(test)]

@@ -3,7 +3,9 @@
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use ambimesh_hbone::{BadRequest, ConnectRequest, ConnectResponse, ErrorCode, HeaderList, StreamId};
+use ambimesh_hbone::{
+    BadRequest, ConnectRequest, ConnectResponse, ErrorCode, HeaderList, StreamId,
+};
 use ambimesh_policy as policy;
 use ambimesh_tls::Handshake;
 use ambimesh_types::{Authority, CloseReason, Identity, OriginalDst};
@@ -29,7 +31,9 @@ pub(crate) struct Refusal {
 impl Worker {
     /// Starts TLS on an accepted tunnel, once workload and certificate are there.
     pub(crate) fn admit_tunnel(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get(key) else { return };
+        let Some(tunnel) = self.tunnels.get(key) else {
+            return;
+        };
         if !matches!(tunnel.stage, Stage::AwaitLocal) {
             return;
         }
@@ -41,7 +45,8 @@ impl Worker {
                 self.begin_handshake(key, Handshake::server(svid.server_config()));
             }
             SvidStatus::Pending => {
-                self.timers.set(TimerKind::Certificate, self.now, Target::Tunnel(key));
+                self.timers
+                    .set(TimerKind::Certificate, self.now, Target::Tunnel(key));
                 self.waiting.push(Waiter::Tunnel(key));
             }
             SvidStatus::Failed(detail) => {
@@ -52,8 +57,13 @@ impl Worker {
 
     /// An accepted tunnel has waited long enough for what it needs.
     pub(crate) fn give_up_waiting(&mut self, key: Key<Tunnel>, kind: TimerKind) {
-        let Some(tunnel) = self.tunnels.get(key) else { return };
-        let is_known = self.pods.get(tunnel.pod).is_some_and(|pod| pod.known.is_some());
+        let Some(tunnel) = self.tunnels.get(key) else {
+            return;
+        };
+        let is_known = self
+            .pods
+            .get(tunnel.pod)
+            .is_some_and(|pod| pod.known.is_some());
         match (kind, is_known) {
             (TimerKind::Workload, false) => {
                 let detail = "failed to fetch information about local workload: timed out";
@@ -74,10 +84,13 @@ impl Worker {
         stream: StreamId,
         request: &ConnectRequest,
     ) {
-        let Some((key, local)) = self.new_request(tunnel_key, stream, request) else { return };
+        let Some((key, local)) = self.new_request(tunnel_key, stream, request) else {
+            return;
+        };
         match self.check_request(key, request, local) {
             Ok(upstream) => {
-                self.timers.set(TimerKind::Connect, self.now, Target::Flow(key));
+                self.timers
+                    .set(TimerKind::Connect, self.now, Target::Flow(key));
                 self.connect_to_application(key, upstream);
             }
             Err(refusal) => self.refuse(key, refusal.status, refusal.reason, &refusal.detail),
@@ -91,10 +104,14 @@ impl Worker {
         stream: StreamId,
         problem: &BadRequest,
     ) {
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return;
+        };
         // Fails only when the stream is gone already.
         let _ = tunnel.codec.reject(stream, problem.status());
-        let Some(tunnel) = self.tunnels.get(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get(tunnel_key) else {
+            return;
+        };
         self.report_failed_tunnel(tunnel, CloseReason::BadRequest, &problem.to_string());
     }
 
@@ -105,7 +122,14 @@ impl Worker {
         request: &ConnectRequest,
     ) -> Option<(Key<Flow>, SocketAddr)> {
         let tunnel = self.tunnels.get_mut(tunnel_key)?;
-        let Side::Server { source, local, peer } = &tunnel.side else { return None };
+        let Side::Server {
+            source,
+            local,
+            peer,
+        } = &tunnel.side
+        else {
+            return None;
+        };
         let pod = self.pods.get(tunnel.pod)?;
         let asked = match &request.authority {
             Authority::Address(address) => *address,
@@ -122,7 +146,10 @@ impl Worker {
         };
         let local = *local;
         let mut flow = Flow::new(tunnel.pod, Phase::Connecting, facts, self.now);
-        flow.far = Far::Stream { tunnel: tunnel_key, stream };
+        flow.far = Far::Stream {
+            tunnel: tunnel_key,
+            stream,
+        };
         let key = self.flows.insert(flow);
         tunnel.streams.insert(stream, key);
         Some((key, local))
@@ -144,14 +171,22 @@ impl Worker {
             .snapshot
             .inbound_target(&known.workload, &request.authority, local.ip())
             .map_err(|error| Refusal {
-                status: if error.reason == CloseReason::BadRequest { 400 } else { 503 },
+                status: if error.reason == CloseReason::BadRequest {
+                    400
+                } else {
+                    503
+                },
                 reason: error.reason,
                 detail: error.text,
             })?;
         if is_own_port(target.address.port()) {
             return Err(recursion());
         }
-        if known.workload.application_tunnel.is_some_and(|tunnel| tunnel.is_proxy_protocol) {
+        if known
+            .workload
+            .application_tunnel
+            .is_some_and(|tunnel| tunnel.is_proxy_protocol)
+        {
             // Without the header the application would take us for the caller.
             return Err(Refusal {
                 status: 503,
@@ -162,10 +197,13 @@ impl Worker {
         let named = headers::forwarded_host(&request.headers);
         let service = target.service.or_else(|| {
             let port = target.address.port();
-            self.snapshot.inbound_service_of(&known.workload, named.as_deref(), port).cloned()
+            self.snapshot
+                .inbound_service_of(&known.workload, named.as_deref(), port)
+                .cloned()
         });
         let from = headers::forwarded_network(&request.headers);
-        let is_local = from.is_none_or(|from| from.eq_ignore_ascii_case(&self.shared.settings.network));
+        let is_local =
+            from.is_none_or(|from| from.eq_ignore_ascii_case(&self.shared.settings.network));
         self.describe_inbound(key, &known, target.address, is_local);
         if let Some(flow) = self.flows.get_mut(key) {
             let facts = &mut flow.report.facts;
@@ -184,11 +222,15 @@ impl Worker {
         let Some(known) = self.known_of(key) else {
             return self.waiting.push(Waiter::Flow(key));
         };
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         let destination = flow.report.facts.original_destination.socket_addr();
         self.describe_inbound(key, &known, destination, true);
-        let service =
-            self.snapshot.inbound_service_of(&known.workload, None, destination.port()).cloned();
+        let service = self
+            .snapshot
+            .inbound_service_of(&known.workload, None, destination.port())
+            .cloned();
         if let Some(flow) = self.flows.get_mut(key) {
             flow.report.facts.destination_service = service;
         }
@@ -211,19 +253,27 @@ impl Worker {
         upstream: SocketAddr,
         is_local: bool,
     ) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         let facts = &mut flow.report.facts;
         let network = &self.shared.settings.network;
-        let source = self.snapshot.workload_by_address(network, facts.source.ip());
+        let source = self
+            .snapshot
+            .workload_by_address(network, facts.source.ip());
         facts.source_workload = source.filter(|_| is_local).cloned();
         facts.destination_workload = Some(Arc::clone(&known.workload));
         facts.upstream = Some(upstream);
     }
 
     fn check_policy(&self, key: Key<Flow>, known: &Known) -> Result<(), Refusal> {
-        let Some(flow) = self.flows.get(key) else { return Ok(()) };
+        let Some(flow) = self.flows.get(key) else {
+            return Ok(());
+        };
         let facts = &flow.report.facts;
-        let Some(decision) = decide(facts, known) else { return Ok(()) };
+        let Some(decision) = decide(facts, known) else {
+            return Ok(());
+        };
         if decision.is_allowed() {
             return Ok(());
         }
@@ -236,15 +286,27 @@ impl Worker {
 
     /// The application accepted: tell the peer.
     pub(crate) fn answer_connected(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get(key) else { return };
-        let Far::Stream { tunnel: tunnel_key, stream } = flow.far else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
+        let Far::Stream {
+            tunnel: tunnel_key,
+            stream,
+        } = flow.far
+        else {
+            return;
+        };
         let mut response = ConnectResponse::new(200);
         if self.shared.settings.use_baggage
             && let Some(workload) = &flow.report.facts.destination_workload
         {
-            response.headers.push(headers::BAGGAGE, headers::baggage(workload));
+            response
+                .headers
+                .push(headers::BAGGAGE, headers::baggage(workload));
         }
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return;
+        };
         if let Err(error) = tunnel.codec.respond(stream, &response, false) {
             return self.finish(key, CloseReason::TunnelFailure, Some(&error.to_string()));
         }
@@ -259,7 +321,10 @@ impl Worker {
         reason: CloseReason,
         detail: &str,
     ) {
-        if let Some(Flow { far: Far::Stream { tunnel, stream }, .. }) = self.flows.get(key)
+        if let Some(Flow {
+            far: Far::Stream { tunnel, stream },
+            ..
+        }) = self.flows.get(key)
             && let Some(tunnel) = self.tunnels.get_mut(*tunnel)
         {
             let headers = HeaderList::new().with(headers::REASON, reason.as_str());
@@ -288,6 +353,10 @@ pub(crate) fn decide(facts: &Facts, known: &Known) -> Option<policy::Decision> {
         Direction::InboundPlaintext => None,
         Direction::Outbound => return None,
     };
-    let facts = policy::Facts { identity, source: facts.source, destination: facts.upstream? };
+    let facts = policy::Facts {
+        identity,
+        source: facts.source,
+        destination: facts.upstream?,
+    };
     Some(known.policies.decide(&facts))
 }

@@ -18,7 +18,10 @@ pub(crate) enum Letter {
     StateChanged,
     CertificatesChanged,
     Retire,
-    Drain { deadline: Instant, finished: Arc<Finished> },
+    Drain {
+        deadline: Instant,
+        finished: Arc<Finished>,
+    },
     Connections(Sender<Vec<ConnectionSummary>>),
     Stop,
 }
@@ -42,7 +45,12 @@ impl Finished {
 
 impl Drop for Finished {
     fn drop(&mut self) {
-        if let Some(finished) = self.0.get_mut().unwrap_or_else(PoisonError::into_inner).take() {
+        if let Some(finished) = self
+            .0
+            .get_mut()
+            .unwrap_or_else(PoisonError::into_inner)
+            .take()
+        {
             finished();
         }
     }

@@ -17,7 +17,10 @@ pub(crate) struct Mailbox<T> {
 impl<T> Mailbox<T> {
     pub(crate) fn new() -> io::Result<Self> {
         let bell = eventfd(0, EventfdFlags::CLOEXEC | EventfdFlags::NONBLOCK)?;
-        Ok(Self { letters: Mutex::default(), bell })
+        Ok(Self {
+            letters: Mutex::default(),
+            bell,
+        })
     }
 
     /// Leaves a letter; one that `is_same` says is waiting already is not left again.

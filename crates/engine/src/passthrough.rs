@@ -30,8 +30,12 @@ enum Moved {
 impl Worker {
     /// Moves what can be moved between the two sockets of a flow.
     pub(crate) fn drive_pair(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
-        let (Some(near), Far::Socket(far)) = (&mut flow.near, &mut flow.far) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
+        let (Some(near), Far::Socket(far)) = (&mut flow.near, &mut flow.far) else {
+            return;
+        };
         let buffer = &mut self.buffers.read[..READ_BYTES];
         let up = relay(near, far, &mut flow.up, buffer);
         let down = relay(far, near, &mut flow.down, buffer);

@@ -38,20 +38,32 @@ pub(crate) struct Poll {
 impl Poll {
     pub(crate) fn new() -> io::Result<Self> {
         let epoll = epoll::create(CreateFlags::CLOEXEC)?;
-        Ok(Self { epoll, events: Vec::with_capacity(BATCH) })
+        Ok(Self {
+            epoll,
+            events: Vec::with_capacity(BATCH),
+        })
     }
 
     /// Watches a connection for everything, edge-triggered, until it is closed.
     pub(crate) fn watch(&self, socket: impl AsFd, token: Token) -> io::Result<()> {
-        let everything =
-            EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
-        Ok(epoll::add(&self.epoll, socket, EventData::new_u64(token.into_bits()), everything)?)
+        let everything = EventFlags::IN | EventFlags::OUT | EventFlags::RDHUP | EventFlags::ET;
+        Ok(epoll::add(
+            &self.epoll,
+            socket,
+            EventData::new_u64(token.into_bits()),
+            everything,
+        )?)
     }
 
     /// Watches what is never written to, level-triggered; of the workers that share it, one wakes.
     pub(crate) fn watch_shared(&self, source: impl AsFd, token: Token) -> io::Result<()> {
         let flags = EventFlags::IN | EventFlags::EXCLUSIVE;
-        Ok(epoll::add(&self.epoll, source, EventData::new_u64(token.into_bits()), flags)?)
+        Ok(epoll::add(
+            &self.epoll,
+            source,
+            EventData::new_u64(token.into_bits()),
+            flags,
+        )?)
     }
 
     /// Forgets a source that others keep open: closing our copy would not.
@@ -100,9 +112,8 @@ impl Token {
     }
 
     fn from_bits(bits: u64) -> Self {
-        let [index, upper] = [bits & 0xffff_ffff, bits >> 32].map(|half| {
-            u32::try_from(half).unwrap_or_default()
-        });
+        let [index, upper] =
+            [bits & 0xffff_ffff, bits >> 32].map(|half| u32::try_from(half).unwrap_or_default());
         let generation = upper & ((1 << GENERATION_BITS) - 1);
         match upper >> GENERATION_BITS {
             1 => Self::Listener(Key::from_parts(index, generation)),

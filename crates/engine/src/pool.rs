@@ -49,8 +49,16 @@ impl Pool {
 
     /// Gives a tunnel to no more flows.
     pub(crate) fn forget(&mut self, tunnel: Key<Tunnel>, value: Option<&Tunnel>) {
-        let Some(Tunnel { side: Side::Client { key, .. }, .. }) = value else { return };
-        let Some(same) = self.tunnels.get_mut(key) else { return };
+        let Some(Tunnel {
+            side: Side::Client { key, .. },
+            ..
+        }) = value
+        else {
+            return;
+        };
+        let Some(same) = self.tunnels.get_mut(key) else {
+            return;
+        };
         same.retain(|other| *other != tunnel);
         if same.is_empty() {
             self.tunnels.remove(key);
@@ -64,12 +72,18 @@ const MAX_REFUSALS: u8 = 3;
 impl Worker {
     /// Puts a flow on a tunnel with room, or on one that is dialed for it and whoever comes next.
     pub(crate) fn join(&mut self, flow_key: Key<Flow>, svid: &Svid) {
-        let Some(flow) = self.flows.get(flow_key) else { return };
-        let Phase::AwaitTunnel(hop) = &flow.phase else { return };
+        let Some(flow) = self.flows.get(flow_key) else {
+            return;
+        };
+        let Phase::AwaitTunnel(hop) = &flow.phase else {
+            return;
+        };
         let key = Arc::clone(&hop.key);
         let most = self.shared.settings.max_streams_per_tunnel;
         let has_room = |tunnel: &Key<Tunnel>| {
-            self.tunnels.get(*tunnel).is_some_and(|tunnel| tunnel.has_room(most))
+            self.tunnels
+                .get(*tunnel)
+                .is_some_and(|tunnel| tunnel.has_room(most))
         };
         let found = self.pool.of(&key).find(has_room);
         let tunnel_key = match found {
@@ -79,7 +93,9 @@ impl Worker {
                 Err((reason, detail)) => return self.finish(flow_key, reason, Some(&detail)),
             },
         };
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return;
+        };
         if tunnel.is_open() {
             self.open_stream(tunnel_key, flow_key);
             self.flush_tunnel(tunnel_key);
@@ -90,7 +106,9 @@ impl Worker {
 
     /// A tunnel would not take the flow after all; nothing was sent, so another may.
     pub(crate) fn rejoin(&mut self, flow_key: Key<Flow>, detail: &str) {
-        let Some(flow) = self.flows.get_mut(flow_key) else { return };
+        let Some(flow) = self.flows.get_mut(flow_key) else {
+            return;
+        };
         flow.far = Far::Unknown;
         let phase = std::mem::replace(&mut flow.phase, Phase::AwaitWorkload);
         let (Phase::AwaitTunnel(mut hop) | Phase::AwaitAnswer(mut hop)) = phase else {
@@ -108,19 +126,29 @@ impl Worker {
 
     /// Sends the flow's CONNECT on an open tunnel.
     pub(crate) fn open_stream(&mut self, tunnel_key: Key<Tunnel>, flow_key: Key<Flow>) {
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
-        let Some(flow) = self.flows.get_mut(flow_key) else { return };
-        let Phase::AwaitTunnel(hop) = &flow.phase else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(flow_key) else {
+            return;
+        };
+        let Phase::AwaitTunnel(hop) = &flow.phase else {
+            return;
+        };
         match tunnel.codec.open(&hop.request) {
             Ok(stream) => {
                 tunnel.streams.insert(stream, flow_key);
-                flow.far = Far::Stream { tunnel: tunnel_key, stream };
+                flow.far = Far::Stream {
+                    tunnel: tunnel_key,
+                    stream,
+                };
                 let phase = std::mem::replace(&mut flow.phase, Phase::AwaitWorkload);
                 if let Phase::AwaitTunnel(hop) = phase {
                     flow.phase = Phase::AwaitAnswer(hop);
                 }
                 self.mark_busy(tunnel_key);
-                self.timers.set(TimerKind::Answer, self.now, Target::Flow(flow_key));
+                self.timers
+                    .set(TimerKind::Answer, self.now, Target::Flow(flow_key));
             }
             Err(error) => self.rejoin(flow_key, &error.to_string()),
         }
@@ -135,14 +163,20 @@ impl Worker {
             .client_config(&key.expected)
             .map_err(|error| (CloseReason::NoCertificate, error.to_string()))?;
         let failed = |error: io::Error| {
-            (CloseReason::ConnectFailed, format!("connection failed: {error}"))
+            (
+                CloseReason::ConnectFailed,
+                format!("connection failed: {error}"),
+            )
         };
         let descriptor = self
             .connect_inside(key.pod, |options| netns::connect(key.peer, options))
             .map_err(failed)?;
         let socket = Socket::connecting(descriptor);
         let codec = Connection::new(ambimesh_hbone::Role::Client, self.shared.settings.client);
-        let side = Side::Client { key: Arc::clone(key), openers: Vec::new() };
+        let side = Side::Client {
+            key: Arc::clone(key),
+            openers: Vec::new(),
+        };
         let tunnel = Tunnel::new(key.pod, socket, Stage::Connecting(config), codec, side);
         let tunnel_key = self.tunnels.insert(tunnel);
         if let Some(tunnel) = self.tunnels.get(tunnel_key)
@@ -152,7 +186,8 @@ impl Worker {
             return Err((CloseReason::ResourceLimit, error.to_string()));
         }
         self.pool.insert(Arc::clone(key), tunnel_key);
-        self.timers.set(TimerKind::Connect, self.now, Target::Tunnel(tunnel_key));
+        self.timers
+            .set(TimerKind::Connect, self.now, Target::Tunnel(tunnel_key));
         Ok(tunnel_key)
     }
 }

@@ -38,10 +38,11 @@ impl Facts {
 impl Worker {
     /// The flow knows where it goes.
     pub(crate) fn report_opened(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         if flow.report.series.is_none() {
-            flow.report.series =
-                Some(self.shared.telemetry.opened(self.index, &flow.report.facts));
+            flow.report.series = Some(self.shared.telemetry.opened(self.index, &flow.report.facts));
         }
     }
 
@@ -49,11 +50,19 @@ impl Worker {
     ///
     /// Anything but [`CloseReason::Finished`] is a reset at both ends, as it would be without us.
     pub(crate) fn finish(&mut self, key: Key<Flow>, reason: CloseReason, detail: Option<&str>) {
-        let Some(mut flow) = self.flows.remove(key) else { return };
-        if let Far::Stream { tunnel: tunnel_key, stream } = flow.far {
+        let Some(mut flow) = self.flows.remove(key) else {
+            return;
+        };
+        if let Far::Stream {
+            tunnel: tunnel_key,
+            stream,
+        } = flow.far
+        {
             if let Some(tunnel) = self.tunnels.get_mut(tunnel_key) {
                 tunnel.streams.remove(&stream);
-                tunnel.codec.reset(stream, ambimesh_hbone::ErrorCode::CANCEL);
+                tunnel
+                    .codec
+                    .reset(stream, ambimesh_hbone::ErrorCode::CANCEL);
             }
             self.settle_tunnel(tunnel_key);
         }
@@ -62,7 +71,11 @@ impl Worker {
             _ => None,
         };
         if reason != CloseReason::Finished {
-            flow.near.take().into_iter().chain(far).for_each(Socket::reset);
+            flow.near
+                .take()
+                .into_iter()
+                .chain(far)
+                .for_each(Socket::reset);
         }
         self.report_end(&mut flow, reason, detail);
     }
@@ -87,8 +100,12 @@ impl Worker {
 
     /// A tunnel that arrived ended before it was one.
     pub(crate) fn report_failed_tunnel(&self, tunnel: &Tunnel, reason: CloseReason, detail: &str) {
-        let Side::Server { source, local, .. } = &tunnel.side else { return };
-        let Some(pod) = self.pods.get(tunnel.pod) else { return };
+        let Side::Server { source, local, .. } = &tunnel.side else {
+            return;
+        };
+        let Some(pod) = self.pods.get(tunnel.pod) else {
+            return;
+        };
         let mut facts = Facts::new(Arc::clone(&pod.uid), *source, OriginalDst::new(*local));
         facts.direction = Direction::InboundTunnel;
         let end = End {
@@ -103,7 +120,9 @@ impl Worker {
     /// Tells telemetry what went through since the last time.
     pub(crate) fn report_progress(&mut self) {
         for key in self.flows.keys_where(|flow| flow.report.series.is_some()) {
-            let Some(flow) = self.flows.get_mut(key) else { continue };
+            let Some(flow) = self.flows.get_mut(key) else {
+                continue;
+            };
             let total = flow.transferred();
             let delta = total.since(flow.report.reported);
             flow.report.reported = total;
@@ -113,7 +132,8 @@ impl Worker {
                 self.shared.telemetry.progressed(self.index, series, delta);
             }
         }
-        self.timers.set(TimerKind::Progress, self.now, Target::Worker);
+        self.timers
+            .set(TimerKind::Progress, self.now, Target::Worker);
     }
 
     /// Every open flow.
@@ -127,17 +147,22 @@ impl Worker {
 
     /// Bounds the time that one direction may be silent after the other has ended.
     pub(crate) fn watch_half_closed(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         if flow.half_closed_at.is_none() && (flow.up.has_ended != flow.down.has_ended) {
             flow.half_closed_at = Some(flow.up.bytes + flow.down.bytes);
-            self.timers.set(TimerKind::HalfClosed, self.now, Target::Flow(key));
+            self.timers
+                .set(TimerKind::HalfClosed, self.now, Target::Flow(key));
         }
     }
 
     /// Registers a socket whose connect was started for a flow.
     pub(crate) fn watch_connecting(&mut self, key: Key<Flow>, socket: Socket, token: Token) {
         let watched = self.poll.watch(&socket, token);
-        let Some(flow) = self.flows.get_mut(key) else { return };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return;
+        };
         match token {
             Token::Far(_) => flow.far = Far::Socket(socket),
             _ => flow.near = Some(socket),
@@ -146,6 +171,7 @@ impl Worker {
             return self.fail_connect(key, CloseReason::ResourceLimit, &error.to_string());
         }
         flow.phase = crate::flow::Phase::Connecting;
-        self.timers.set(TimerKind::Connect, self.now, Target::Flow(key));
+        self.timers
+            .set(TimerKind::Connect, self.now, Target::Flow(key));
     }
 }

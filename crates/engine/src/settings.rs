@@ -91,7 +91,10 @@ impl Default for Timeouts {
 
 impl Settings {
     pub(crate) fn connect_options(&self) -> ConnectOptions {
-        ConnectOptions { mark: self.mark, keepalive: self.keepalive }
+        ConnectOptions {
+            mark: self.mark,
+            keepalive: self.keepalive,
+        }
     }
 
     pub(crate) fn listen_options(&self) -> ListenOptions {

@@ -19,7 +19,11 @@ pub(crate) const GENERATION_BITS: u32 = 29;
 
 impl<T> Key<T> {
     pub(crate) fn from_parts(index: u32, generation: u32) -> Self {
-        Self { index, generation, of: PhantomData }
+        Self {
+            index,
+            generation,
+            of: PhantomData,
+        }
     }
 
     pub(crate) fn parts(self) -> (u32, u32) {
@@ -68,7 +72,10 @@ struct Slot<T> {
 
 impl<T> Slots<T> {
     pub(crate) fn new() -> Self {
-        Self { slots: Vec::new(), free: Vec::new() }
+        Self {
+            slots: Vec::new(),
+            free: Vec::new(),
+        }
     }
 
     pub(crate) fn len(&self) -> usize {
@@ -88,18 +95,29 @@ impl<T> Slots<T> {
         }
         // Each slot holds a descriptor or more, so there are never 2^32 of them.
         let index = u32::try_from(self.slots.len()).unwrap_or(u32::MAX);
-        self.slots.push(Slot { generation: 0, value: Some(value) });
+        self.slots.push(Slot {
+            generation: 0,
+            value: Some(value),
+        });
         Key::from_parts(index, 0)
     }
 
     pub(crate) fn get(&self, key: Key<T>) -> Option<&T> {
         let slot = self.slots.get(key.index as usize)?;
-        if slot.generation == key.generation { slot.value.as_ref() } else { None }
+        if slot.generation == key.generation {
+            slot.value.as_ref()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn get_mut(&mut self, key: Key<T>) -> Option<&mut T> {
         let slot = self.slots.get_mut(key.index as usize)?;
-        if slot.generation == key.generation { slot.value.as_mut() } else { None }
+        if slot.generation == key.generation {
+            slot.value.as_mut()
+        } else {
+            None
+        }
     }
 
     pub(crate) fn remove(&mut self, key: Key<T>) -> Option<T> {
@@ -115,13 +133,19 @@ impl<T> Slots<T> {
 
     pub(crate) fn iter(&self) -> impl Iterator<Item = (Key<T>, &T)> {
         (0..).zip(&self.slots).filter_map(|(index, slot)| {
-            Some((Key::from_parts(index, slot.generation), slot.value.as_ref()?))
+            Some((
+                Key::from_parts(index, slot.generation),
+                slot.value.as_ref()?,
+            ))
         })
     }
 
     /// The keys of the values that `wanted` picks, so that they can be changed one by one.
     pub(crate) fn keys_where(&self, mut wanted: impl FnMut(&T) -> bool) -> Vec<Key<T>> {
-        self.iter().filter(|(_, value)| wanted(value)).map(|(key, _)| key).collect()
+        self.iter()
+            .filter(|(_, value)| wanted(value))
+            .map(|(key, _)| key)
+            .collect()
     }
 }
 
@@ -154,6 +178,9 @@ mod tests {
         let odd = slots.keys_where(|value| value % 2 == 1);
 
         assert_eq!(odd, [keys[3]]);
-        assert_eq!(slots.iter().map(|(_, value)| *value).collect::<Vec<_>>(), [0, 2, 3]);
+        assert_eq!(
+            slots.iter().map(|(_, value)| *value).collect::<Vec<_>>(),
+            [0, 2, 3]
+        );
     }
 }

@@ -50,7 +50,11 @@ impl Socket {
 
     /// A socket whose connect is under way.
     pub(crate) fn connecting(descriptor: OwnedFd) -> Self {
-        Self { is_readable: false, is_writable: false, ..Self::connected(descriptor) }
+        Self {
+            is_readable: false,
+            is_writable: false,
+            ..Self::connected(descriptor)
+        }
     }
 
     /// Takes note of an event.

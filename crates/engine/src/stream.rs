@@ -27,7 +27,12 @@ enum Sent {
 
 impl Worker {
     /// Moves what can be moved between a flow's socket and its stream.
-    pub(crate) fn drive_stream(&mut self, key: Key<Flow>, tunnel_key: Key<Tunnel>, stream: StreamId) {
+    pub(crate) fn drive_stream(
+        &mut self,
+        key: Key<Flow>,
+        tunnel_key: Key<Tunnel>,
+        stream: StreamId,
+    ) {
         if !self.deliver_held(key, tunnel_key, stream) {
             return;
         }
@@ -40,7 +45,9 @@ impl Worker {
             Sent::TunnelFailed(detail) => return self.break_tunnel(tunnel_key, &detail),
         }
         self.flush_tunnel(tunnel_key);
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         if flow.is_finished() {
             return self.finish(key, CloseReason::Finished, None);
         }
@@ -52,7 +59,9 @@ impl Worker {
 
     /// Payload arrived for a stream.
     pub(crate) fn on_data(&mut self, tunnel_key: Key<Tunnel>, stream: StreamId, bytes: &[u8]) {
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return;
+        };
         let flow_key = tunnel.streams.get(&stream).copied();
         let Some((flow_key, flow)) = flow_key.and_then(|key| Some((key, self.flows.get_mut(key)?)))
         else {
@@ -76,8 +85,12 @@ impl Worker {
 
     /// Passes on what waited for the application. Returns whether the flow goes on.
     fn deliver_held(&mut self, key: Key<Flow>, tunnel_key: Key<Tunnel>, stream: StreamId) -> bool {
-        let Some(flow) = self.flows.get_mut(key) else { return false };
-        let Some(near) = &mut flow.near else { return true };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return false;
+        };
+        let Some(near) = &mut flow.near else {
+            return true;
+        };
         while flow.down.is_holding() && near.is_writable() {
             match near.write(flow.down.held()) {
                 Ok(length) => {
@@ -101,9 +114,15 @@ impl Worker {
 
     /// Reads from the application, one frame per read, sealed and written at once.
     fn send_up(&mut self, key: Key<Flow>, tunnel_key: Key<Tunnel>, stream: StreamId) -> Sent {
-        let Some(flow) = self.flows.get_mut(key) else { return Sent::Paused };
-        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else { return Sent::Paused };
-        let Some(near) = &mut flow.near else { return Sent::Paused };
+        let Some(flow) = self.flows.get_mut(key) else {
+            return Sent::Paused;
+        };
+        let Some(tunnel) = self.tunnels.get_mut(tunnel_key) else {
+            return Sent::Paused;
+        };
+        let Some(near) = &mut flow.near else {
+            return Sent::Paused;
+        };
         for _ in 0..READS_IN_A_ROW {
             if flow.up.has_ended || !near.is_readable() {
                 return Sent::Paused;
@@ -144,7 +163,9 @@ impl Worker {
 
     /// The application's connection of a flow is gone; the other end is told by a reset.
     pub(crate) fn near_failed(&mut self, key: Key<Flow>, detail: &str) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         let reason = if flow.is_near_source() {
             CloseReason::SourceReset
         } else {
@@ -155,7 +176,9 @@ impl Worker {
 
     /// The flow that a socket event was for.
     pub(crate) fn drive_flow(&mut self, key: Key<Flow>) {
-        let Some(flow) = self.flows.get(key) else { return };
+        let Some(flow) = self.flows.get(key) else {
+            return;
+        };
         match (flow.is_open(), &flow.far) {
             (true, Far::Socket(_)) => self.drive_pair(key),
             (true, Far::Stream { tunnel, stream }) => self.drive_stream(key, *tunnel, *stream),

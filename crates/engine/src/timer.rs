@@ -51,7 +51,9 @@ pub(crate) struct Timers<T> {
 
 impl<T> Timers<T> {
     pub(crate) fn new(settings: &Settings) -> Self {
-        Self { queues: KINDS.map(|kind| (duration(kind, settings), VecDeque::new())) }
+        Self {
+            queues: KINDS.map(|kind| (duration(kind, settings), VecDeque::new())),
+        }
     }
 
     /// Lets `kind`'s time pass for `target`, from `now` on.
@@ -62,7 +64,11 @@ impl<T> Timers<T> {
 
     /// When the next deadline is.
     pub(crate) fn next(&self) -> Option<Instant> {
-        self.queues.iter().filter_map(|(_, queue)| queue.front()).map(|(due, _)| *due).min()
+        self.queues
+            .iter()
+            .filter_map(|(_, queue)| queue.front())
+            .map(|(due, _)| *due)
+            .min()
     }
 
     /// Takes one deadline that has passed.
@@ -77,8 +83,15 @@ impl<T> Timers<T> {
 }
 
 fn duration(kind: TimerKind, settings: &Settings) -> Duration {
-    let Timeouts { workload, certificate, connect, handshake, answer, half_closed, .. } =
-        settings.timeouts;
+    let Timeouts {
+        workload,
+        certificate,
+        connect,
+        handshake,
+        answer,
+        half_closed,
+        ..
+    } = settings.timeouts;
     match kind {
         TimerKind::Workload => workload,
         TimerKind::Certificate => certificate,
@@ -108,7 +121,10 @@ mod tests {
         assert_eq!(timers.take_due(start), None);
         assert_eq!(timers.next(), Some(start + Duration::from_secs(5)));
         let due = start + Duration::from_secs(6);
-        assert_eq!(timers.take_due(due), Some((TimerKind::Workload, "five seconds")));
+        assert_eq!(
+            timers.take_due(due),
+            Some((TimerKind::Workload, "five seconds"))
+        );
         assert_eq!(timers.take_due(due), None);
         assert_eq!(timers.next(), Some(start + Duration::from_secs(10)));
     }

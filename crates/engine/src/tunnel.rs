@@ -55,9 +55,16 @@ pub(crate) enum Stage {
 /// What only one role has.
 pub(crate) enum Side {
     /// We dialed it, for flows of one key.
-    Client { key: Arc<PoolKey>, openers: Vec<Key<Flow>> },
+    Client {
+        key: Arc<PoolKey>,
+        openers: Vec<Key<Flow>>,
+    },
     /// A peer dialed it.
-    Server { source: SourceAddr, local: std::net::SocketAddr, peer: Option<Identity> },
+    Server {
+        source: SourceAddr,
+        local: std::net::SocketAddr,
+        peer: Option<Identity>,
+    },
 }
 
 /// Signs of life.
@@ -86,7 +93,12 @@ impl Tunnel {
             blocked: Vec::new(),
             unsent: Vec::new(),
             sent: 0,
-            life: Life { has_heard: true, pinged: None, idle_since: None, is_retired: false },
+            life: Life {
+                has_heard: true,
+                pinged: None,
+                idle_since: None,
+                is_retired: false,
+            },
         }
     }
 
@@ -100,8 +112,11 @@ impl Tunnel {
 
     /// Whether one more flow may join: its streams and openers are below the limits.
     pub(crate) fn has_room(&self, most: u32) -> bool {
-        let Side::Client { openers, .. } = &self.side else { return false };
-        if self.life.is_retired || self.codec.is_going_away() || matches!(self.stage, Stage::Broken) {
+        let Side::Client { openers, .. } = &self.side else {
+            return false;
+        };
+        if self.life.is_retired || self.codec.is_going_away() || matches!(self.stage, Stage::Broken)
+        {
             return false;
         }
         let most = most.min(self.codec.stream_limit()) as usize;

@@ -127,7 +127,8 @@ impl Worker {
     /// # Errors
     /// The event queue is broken; nothing can go on then.
     pub(crate) fn run(&mut self) -> io::Result<()> {
-        self.timers.set(TimerKind::Progress, self.now, Target::Worker);
+        self.timers
+            .set(TimerKind::Progress, self.now, Target::Worker);
         while !self.is_stopped {
             self.poll.wait(self.patience())?;
             self.now = Instant::now();
@@ -146,7 +147,8 @@ impl Worker {
 
     /// Lets others see how much is open.
     pub(crate) fn publish_active(&self) {
-        self.active.store(self.flows.len() + self.servers, Ordering::Relaxed);
+        self.active
+            .store(self.flows.len() + self.servers, Ordering::Relaxed);
     }
 
     /// How long nothing needs to be done.
@@ -174,13 +176,20 @@ impl Worker {
                 }
             }
             Token::Near(key) => {
-                if let Some(Flow { near: Some(near), .. }) = self.flows.get_mut(key) {
+                if let Some(Flow {
+                    near: Some(near), ..
+                }) = self.flows.get_mut(key)
+                {
                     near.note(event);
                     self.drive_flow(key);
                 }
             }
             Token::Far(key) => {
-                if let Some(Flow { far: Far::Socket(far), .. }) = self.flows.get_mut(key) {
+                if let Some(Flow {
+                    far: Far::Socket(far),
+                    ..
+                }) = self.flows.get_mut(key)
+                {
                     far.note(event);
                     self.drive_flow(key);
                 }

@@ -24,7 +24,11 @@ pub struct Keepalive {
 impl Default for Keepalive {
     /// Istio's values. Source: node-proxy specification §2.5.
     fn default() -> Self {
-        Self { idle: Duration::from_secs(180), interval: Duration::from_secs(180), probes: 9 }
+        Self {
+            idle: Duration::from_secs(180),
+            interval: Duration::from_secs(180),
+            probes: 9,
+        }
     }
 }
 
@@ -132,5 +136,7 @@ fn start(socket: &Socket, destination: SocketAddr) -> io::Result<()> {
 
 fn is_port_taken(error: &io::Error) -> bool {
     let taken = [Errno::ADDRINUSE, Errno::ADDRNOTAVAIL];
-    taken.iter().any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
+    taken
+        .iter()
+        .any(|errno| error.raw_os_error() == Some(errno.raw_os_error()))
 }

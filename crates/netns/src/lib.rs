@@ -15,6 +15,6 @@ pub use listen::{ListenOptions, OriginalSource, accept, listen};
 pub use namespace::{Namespace, NamespaceId};
 pub use seqpacket::{Datagram, MAX_DESCRIPTORS, Seqpacket};
 pub use tcp::{
-    local_address, original_destination, reset_on_close, set_keepalive, set_no_delay, shutdown_write,
-    socket_error,
+    local_address, original_destination, reset_on_close, set_keepalive, set_no_delay,
+    shutdown_write, socket_error,
 };

@@ -42,7 +42,11 @@ pub struct ListenOptions {
 /// # Errors
 /// The port is taken, or a required option is not permitted.
 pub fn listen(port: u16, options: ListenOptions) -> io::Result<OwnedFd> {
-    let domain = if options.ipv4_only { Domain::IPV4 } else { Domain::IPV6 };
+    let domain = if options.ipv4_only {
+        Domain::IPV4
+    } else {
+        Domain::IPV6
+    };
     let socket = Socket::new(domain, Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
     let address = if options.ipv4_only {
         SocketAddr::from((Ipv4Addr::UNSPECIFIED, port))
@@ -81,7 +85,11 @@ fn set_transparent(socket: &Socket, options: ListenOptions) -> io::Result<()> {
     }
     // A dual-stack socket needs both: the IPv4 option rules its IPv4-mapped connections.
     let both = socket.set_ip_transparent_v4(true).and_then(|()| {
-        if options.ipv4_only { Ok(()) } else { socket.set_ip_transparent_v6(true) }
+        if options.ipv4_only {
+            Ok(())
+        } else {
+            socket.set_ip_transparent_v6(true)
+        }
     });
     match options.original_source {
         OriginalSource::Required => both,

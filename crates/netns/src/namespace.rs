@@ -35,7 +35,10 @@ impl Namespace {
     /// The descriptor's identity cannot be read.
     pub fn from_descriptor(descriptor: OwnedFd) -> io::Result<Self> {
         let status = rustix::fs::fstat(&descriptor)?;
-        let id = NamespaceId { device: status.st_dev, inode: status.st_ino };
+        let id = NamespaceId {
+            device: status.st_dev,
+            inode: status.st_ino,
+        };
         Ok(Self { descriptor, id })
     }
 
@@ -105,5 +108,8 @@ impl Drop for WayBack<'_> {
 }
 
 fn move_into(descriptor: &OwnedFd) -> io::Result<()> {
-    Ok(move_into_link_name_space(descriptor.as_fd(), Some(LinkNameSpaceType::Network))?)
+    Ok(move_into_link_name_space(
+        descriptor.as_fd(),
+        Some(LinkNameSpaceType::Network),
+    )?)
 }

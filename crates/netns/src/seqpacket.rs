@@ -6,8 +6,8 @@ use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 use std::path::Path;
 
 use rustix::net::{
-    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags, SendAncillaryBuffer,
-    SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
+    AddressFamily, RecvAncillaryBuffer, RecvAncillaryMessage, RecvFlags, ReturnFlags,
+    SendAncillaryBuffer, SendAncillaryMessage, SendFlags, SocketAddrUnix, SocketFlags, SocketType,
 };
 
 /// Most descriptors taken with one datagram. More are closed by the kernel and reported.
@@ -35,7 +35,8 @@ impl Seqpacket {
     /// Nobody listens, the backlog is full (`WouldBlock`), or the path is too long.
     pub fn connect(path: &Path) -> io::Result<Self> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let socket = rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let socket =
+            rustix::net::socket_with(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         rustix::net::connect(&socket, &SocketAddrUnix::new(path)?)?;
         Ok(Self(socket))
     }
@@ -46,7 +47,8 @@ impl Seqpacket {
     /// No descriptor is left.
     pub fn pair() -> io::Result<(Self, Self)> {
         let flags = SocketFlags::NONBLOCK | SocketFlags::CLOEXEC;
-        let (a, b) = rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
+        let (a, b) =
+            rustix::net::socketpair(AddressFamily::UNIX, SocketType::SEQPACKET, flags, None)?;
         Ok((Self(a), Self(b)))
     }
 
@@ -58,15 +60,26 @@ impl Seqpacket {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = RecvAncillaryBuffer::new(&mut space);
         let flags = RecvFlags::CMSG_CLOEXEC;
-        let received = rustix::net::recvmsg(&self.0, &mut [IoSliceMut::new(buffer)], &mut ancillary, flags)?;
+        let received = rustix::net::recvmsg(
+            &self.0,
+            &mut [IoSliceMut::new(buffer)],
+            &mut ancillary,
+            flags,
+        )?;
         let mut descriptors = Vec::new();
         for message in ancillary.drain() {
             if let RecvAncillaryMessage::ScmRights(rights) = message {
                 descriptors.extend(rights);
             }
         }
-        let is_truncated = received.flags.intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
-        Ok(Datagram { length: received.bytes, descriptors, is_truncated })
+        let is_truncated = received
+            .flags
+            .intersects(ReturnFlags::TRUNC | ReturnFlags::CTRUNC);
+        Ok(Datagram {
+            length: received.bytes,
+            descriptors,
+            is_truncated,
+        })
     }
 
     /// Sends one datagram with copies of `descriptors`.
@@ -76,10 +89,16 @@ impl Seqpacket {
     pub fn send(&self, bytes: &[u8], descriptors: &[BorrowedFd<'_>]) -> io::Result<()> {
         let mut space = [MaybeUninit::uninit(); rustix::cmsg_space!(ScmRights(MAX_DESCRIPTORS))];
         let mut ancillary = SendAncillaryBuffer::new(&mut space);
-        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors)) {
+        if !descriptors.is_empty() && !ancillary.push(SendAncillaryMessage::ScmRights(descriptors))
+        {
             return Err(io::ErrorKind::InvalidInput.into());
         }
-        rustix::net::sendmsg(&self.0, &[IoSlice::new(bytes)], &mut ancillary, SendFlags::NOSIGNAL)?;
+        rustix::net::sendmsg(
+            &self.0,
+            &[IoSlice::new(bytes)],
+            &mut ancillary,
+            SendFlags::NOSIGNAL,
+        )?;
         Ok(())
     }
 }
@@ -104,8 +123,14 @@ mod tests {
         let datagram = far.receive(&mut buffer).unwrap();
 
         assert_eq!(&buffer[..datagram.length], b"hello");
-        assert_eq!((datagram.descriptors.len(), datagram.is_truncated), (2, false));
-        assert_eq!(far.receive(&mut buffer).unwrap_err().kind(), io::ErrorKind::WouldBlock);
+        assert_eq!(
+            (datagram.descriptors.len(), datagram.is_truncated),
+            (2, false)
+        );
+        assert_eq!(
+            far.receive(&mut buffer).unwrap_err().kind(),
+            io::ErrorKind::WouldBlock
+        );
         drop((near, datagram));
         assert_eq!(far.receive(&mut buffer).unwrap().length, 0);
     }

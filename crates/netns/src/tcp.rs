@@ -18,7 +18,10 @@ use crate::Keepalive;
 /// Source: node-proxy specification §2.2.
 pub fn original_destination(socket: impl AsFd) -> Option<SocketAddr> {
     let socket = SockRef::from(&socket);
-    let found = socket.original_dst_v4().or_else(|_| socket.original_dst_v6()).ok()?;
+    let found = socket
+        .original_dst_v4()
+        .or_else(|_| socket.original_dst_v6())
+        .ok()?;
     found.as_socket().map(canonical)
 }
 
@@ -28,7 +31,10 @@ pub fn original_destination(socket: impl AsFd) -> Option<SocketAddr> {
 /// The socket is not an IP socket, or is gone.
 pub fn local_address(socket: impl AsFd) -> io::Result<SocketAddr> {
     let address = SockRef::from(&socket).local_addr()?;
-    address.as_socket().map(canonical).ok_or_else(|| io::ErrorKind::Unsupported.into())
+    address
+        .as_socket()
+        .map(canonical)
+        .ok_or_else(|| io::ErrorKind::Unsupported.into())
 }
 
 /// Takes the pending error of a socket, if there is one.

@@ -8,8 +8,9 @@ use std::thread;
 use std::time::Duration;
 
 use ambimesh_netns::{
-    ConnectOptions, Keepalive, ListenOptions, Namespace, OriginalSource, accept, connect, connect_from,
-    listen, local_address, original_destination, reset_on_close, shutdown_write, socket_error,
+    ConnectOptions, Keepalive, ListenOptions, Namespace, OriginalSource, accept, connect,
+    connect_from, listen, local_address, original_destination, reset_on_close, shutdown_write,
+    socket_error,
 };
 use rustix::event::{PollFd, PollFlags, poll};
 use socket2::SockRef;
@@ -21,7 +22,10 @@ fn in_fresh_namespace<T: Send + 'static>(visit: impl FnOnce() -> T + Send + 'sta
         // differently afterwards.
         unsafe { rustix::thread::unshare_unsafe(rustix::thread::UnshareFlags::NEWNET) }
             .expect("a network namespace needs root");
-        let up = Command::new("ip").args(["link", "set", "lo", "up"]).status().unwrap();
+        let up = Command::new("ip")
+            .args(["link", "set", "lo", "up"])
+            .status()
+            .unwrap();
         assert!(up.success());
         visit()
     })
@@ -87,9 +91,15 @@ fn accepted_sockets_carry_mark_and_canonical_address() {
         assert_eq!(SockRef::from(&accepted).mark().unwrap(), 1337);
         assert!(SockRef::from(&accepted).ip_transparent_v4().unwrap());
         assert_eq!(source, client.local_addr().unwrap());
-        assert_eq!(local_address(&accepted).unwrap(), client.peer_addr().unwrap());
+        assert_eq!(
+            local_address(&accepted).unwrap(),
+            client.peer_addr().unwrap()
+        );
         assert_eq!(original_destination(&accepted), None);
-        assert_eq!(accept(&listener).unwrap_err().kind(), std::io::ErrorKind::WouldBlock);
+        assert_eq!(
+            accept(&listener).unwrap_err().kind(),
+            std::io::ErrorKind::WouldBlock
+        );
     });
 }
 
@@ -97,7 +107,10 @@ fn accepted_sockets_carry_mark_and_canonical_address() {
 #[test]
 fn ports_are_shared_between_generations() {
     in_fresh_namespace(|| {
-        let options = ListenOptions { reuse_port: true, ..Default::default() };
+        let options = ListenOptions {
+            reuse_port: true,
+            ..Default::default()
+        };
         let _first = listen(15008, options).unwrap();
 
         assert!(listen(15008, options).is_ok());
@@ -111,8 +124,16 @@ fn redirected_connections_know_their_original_destination() {
     in_fresh_namespace(|| {
         let rules = "table ip nat { chain out { type nat hook output priority -100; \
                      tcp dport 80 redirect to :15001; }; }";
-        let mut nft = Command::new("nft").args(["-f", "-"]).stdin(std::process::Stdio::piped()).spawn().unwrap();
-        nft.stdin.take().unwrap().write_all(rules.as_bytes()).unwrap();
+        let mut nft = Command::new("nft")
+            .args(["-f", "-"])
+            .stdin(std::process::Stdio::piped())
+            .spawn()
+            .unwrap();
+        nft.stdin
+            .take()
+            .unwrap()
+            .write_all(rules.as_bytes())
+            .unwrap();
         assert!(nft.wait().unwrap().success());
         let listener = listen(15001, ListenOptions::default()).unwrap();
         let _client = TcpStream::connect(("127.0.0.2", 80)).unwrap();
@@ -120,7 +141,10 @@ fn redirected_connections_know_their_original_destination() {
         wait(&listener, PollFlags::IN);
         let (accepted, _) = accept(&listener).unwrap();
 
-        assert_eq!(original_destination(&accepted), Some(SocketAddr::from(([127, 0, 0, 2], 80))));
+        assert_eq!(
+            original_destination(&accepted),
+            Some(SocketAddr::from(([127, 0, 0, 2], 80)))
+        );
     });
 }
 
@@ -130,7 +154,10 @@ fn spoofed_connects_show_the_client() {
     in_fresh_namespace(|| {
         let server = TcpListener::bind("127.0.0.1:0").unwrap();
         let client = "127.0.0.77".parse().unwrap();
-        let options = ConnectOptions { mark: Some(1337), keepalive: Some(Keepalive::default()) };
+        let options = ConnectOptions {
+            mark: Some(1337),
+            keepalive: Some(Keepalive::default()),
+        };
 
         let socket = connect_from(client, server.local_addr().unwrap(), options, 4711).unwrap();
         let (_accepted, seen) = server.accept().unwrap();
@@ -138,8 +165,14 @@ fn spoofed_connects_show_the_client() {
         assert_eq!(seen.ip(), client);
         assert!((10240..32768).contains(&seen.port()), "{seen}");
         assert_eq!(SockRef::from(&socket).mark().unwrap(), 1337);
-        assert_eq!(SockRef::from(&socket).tcp_keepalive_time().unwrap(), Duration::from_secs(180));
-        assert_eq!(SockRef::from(&socket).tcp_keepalive_interval().unwrap(), Duration::from_secs(180));
+        assert_eq!(
+            SockRef::from(&socket).tcp_keepalive_time().unwrap(),
+            Duration::from_secs(180)
+        );
+        assert_eq!(
+            SockRef::from(&socket).tcp_keepalive_interval().unwrap(),
+            Duration::from_secs(180)
+        );
         assert_eq!(SockRef::from(&socket).tcp_keepalive_retries().unwrap(), 9);
     });
 }
@@ -154,7 +187,10 @@ fn spoofed_connects_find_another_port() {
 
         let _first = connect_from(client, to, ConnectOptions::default(), 7).unwrap();
         let _second = connect_from(client, to, ConnectOptions::default(), 7).unwrap();
-        let ports = [server.accept().unwrap().1.port(), server.accept().unwrap().1.port()];
+        let ports = [
+            server.accept().unwrap().1.port(),
+            server.accept().unwrap().1.port(),
+        ];
 
         assert_ne!(ports[0], ports[1]);
     });
@@ -178,7 +214,10 @@ fn a_source_that_is_the_destination_is_not_spoofed() {
 #[test]
 fn a_refused_connect_says_so_in_its_error() {
     in_fresh_namespace(|| {
-        let socket = connect(SocketAddr::from((Ipv4Addr::LOCALHOST, 9)), ConnectOptions::default());
+        let socket = connect(
+            SocketAddr::from((Ipv4Addr::LOCALHOST, 9)),
+            ConnectOptions::default(),
+        );
         let error = match socket {
             Ok(socket) => {
                 wait(&socket, PollFlags::OUT);
@@ -207,6 +246,9 @@ fn ends_are_told_apart() {
         reset_on_close(&abrupt);
         drop(abrupt);
 
-        assert_eq!(peer.read(&mut [0; 8]).unwrap_err().kind(), std::io::ErrorKind::ConnectionReset);
+        assert_eq!(
+            peer.read(&mut [0; 8]).unwrap_err().kind(),
+            std::io::ErrorKind::ConnectionReset
+        );
     });
 }

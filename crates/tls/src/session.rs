@@ -78,7 +78,11 @@ impl Handshake {
         // An address is never sent as server name, and our verifier does not look at it.
         let unnamed = ServerName::IpAddress(IpAddr::V4(Ipv4Addr::UNSPECIFIED).into());
         let connection = UnbufferedClientConnection::new(config, unnamed)?;
-        Ok(Self { connection: Connection::Client(Box::new(connection)), unread: Vec::new(), early: Vec::new() })
+        Ok(Self {
+            connection: Connection::Client(Box::new(connection)),
+            unread: Vec::new(),
+            early: Vec::new(),
+        })
     }
 
     /// Begins as the accepting side.
@@ -87,7 +91,11 @@ impl Handshake {
     /// The configuration is unusable.
     pub fn server(config: Arc<ServerConfig>) -> Result<Self, TlsError> {
         let connection = UnbufferedServerConnection::new(config)?;
-        Ok(Self { connection: Connection::Server(Box::new(connection)), unread: Vec::new(), early: Vec::new() })
+        Ok(Self {
+            connection: Connection::Server(Box::new(connection)),
+            unread: Vec::new(),
+            early: Vec::new(),
+        })
     }
 
     /// Takes received bytes, in any chunking, and appends what must be sent to `output`.
@@ -96,7 +104,9 @@ impl Handshake {
     /// The handshake failed; `output` may hold an alert that is worth sending.
     pub fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<Step, TlsError> {
         if self.unread.len() + input.len() > MAX_HANDSHAKE_BYTES {
-            return Err(TlsError::HandshakeTooLarge { limit: MAX_HANDSHAKE_BYTES });
+            return Err(TlsError::HandshakeTooLarge {
+                limit: MAX_HANDSHAKE_BYTES,
+            });
         }
         self.unread.extend_from_slice(input);
         let (unread, early) = (&mut self.unread, &mut self.early);
@@ -117,7 +127,12 @@ impl Handshake {
         }
         let leaf = common.peer_certificates().and_then(<[_]>::first);
         let peer = leaf.and_then(|leaf| identities_of(leaf).into_iter().next());
-        Ok(Session { connection: self.connection, unread: self.unread, early: self.early, peer })
+        Ok(Session {
+            connection: self.connection,
+            unread: self.unread,
+            early: self.early,
+            peer,
+        })
     }
 }
 
@@ -148,8 +163,7 @@ impl Session {
         reply: &mut Vec<u8>,
     ) -> Result<bool, TlsError> {
         plain.append(&mut std::mem::take(&mut self.early));
-        let (consumed, result) =
-            either!(&mut self.connection, c => c.open(received, plain, reply));
+        let (consumed, result) = either!(&mut self.connection, c => c.open(received, plain, reply));
         self.unread.clear();
         if consumed < received.len() {
             self.unread.extend_from_slice(&received[consumed..]);
@@ -234,7 +248,11 @@ trait Records {
                     None
                 }
                 Ok(ConnectionState::WriteTraffic(_)) => Some(Step::Done),
-                Ok(_) => return Err(TlsError::State { wanted: "finish its handshake" }),
+                Ok(_) => {
+                    return Err(TlsError::State {
+                        wanted: "finish its handshake",
+                    });
+                }
                 Err(error) => {
                     self.collect_alert(&mut unread[discard..], output);
                     return Err(error.into());
@@ -276,7 +294,14 @@ trait Records {
                 Ok(ConnectionState::WriteTraffic(_) | ConnectionState::BlockedHandshake) => {
                     return (at, Ok(is_closed));
                 }
-                Ok(_) => return (at, Err(TlsError::State { wanted: "open records" })),
+                Ok(_) => {
+                    return (
+                        at,
+                        Err(TlsError::State {
+                            wanted: "open records",
+                        }),
+                    );
+                }
                 Err(error) => {
                     self.collect_alert(&mut received[at..], reply);
                     return (at, Err(error.into()));
@@ -320,7 +345,9 @@ trait Records {
     fn refresh(&mut self, unread: &mut [u8]) -> Result<(), TlsError> {
         match self.process(unread).state? {
             ConnectionState::WriteTraffic(traffic) => Ok(traffic.refresh_traffic_keys()?),
-            _ => Err(TlsError::State { wanted: "refresh its key" }),
+            _ => Err(TlsError::State {
+                wanted: "refresh its key",
+            }),
         }
     }
 
@@ -329,7 +356,9 @@ trait Records {
         // The unread bytes go along for the same reason as in `write`. Queued output comes before
         // input is looked at, so one call per message is enough and nothing is read.
         while self.has_output() {
-            let Ok(ConnectionState::EncodeTlsData(data)) = self.process(unread).state else { return };
+            let Ok(ConnectionState::EncodeTlsData(data)) = self.process(unread).state else {
+                return;
+            };
             if encode(data, output).is_err() {
                 return;
             }
@@ -361,7 +390,9 @@ impl Records for UnbufferedServerConnection {
     }
 }
 
-const TOO_SMALL: TlsError = TlsError::State { wanted: "write into so small a buffer" };
+const TOO_SMALL: TlsError = TlsError::State {
+    wanted: "write into so small a buffer",
+};
 
 fn encode<Role>(mut data: EncodeTlsData<'_, Role>, output: &mut Vec<u8>) -> Result<(), TlsError> {
     let start = output.len();

@@ -53,7 +53,10 @@ impl Validity {
     /// The moment half-way through: when to renew (design D8, specification §5.3).
     #[must_use]
     pub fn half_life(&self) -> SystemTime {
-        let lifetime = self.not_after.duration_since(self.not_before).unwrap_or(Duration::ZERO);
+        let lifetime = self
+            .not_after
+            .duration_since(self.not_before)
+            .unwrap_or(Duration::ZERO);
         self.not_before + lifetime / 2
     }
 }
@@ -101,9 +104,13 @@ impl Svid {
             .collect::<Result<Vec<_>, _>>()?;
         let leaf = chain.first().ok_or(SvidError::Empty)?;
         check_identity(&leaf.der, &parts.identity)?;
-        let roots: Vec<_> = certificates(roots).into_iter().filter_map(Result::ok).collect();
+        let roots: Vec<_> = certificates(roots)
+            .into_iter()
+            .filter_map(Result::ok)
+            .collect();
         let mut trust_bundle = RootCertStore::empty();
-        let (added, _) = trust_bundle.add_parsable_certificates(roots.iter().map(|c| c.der.clone()));
+        let (added, _) =
+            trust_bundle.add_parsable_certificates(roots.iter().map(|c| c.der.clone()));
         if added == 0 {
             return Err(SvidError::NoRoot);
         }
@@ -162,7 +169,10 @@ impl Svid {
     ///
     /// # Errors
     /// The configuration cannot be made; see [`SvidError`].
-    pub fn client_config(&self, expected: &Arc<[Identity]>) -> Result<Arc<ClientConfig>, SvidError> {
+    pub fn client_config(
+        &self,
+        expected: &Arc<[Identity]>,
+    ) -> Result<Arc<ClientConfig>, SvidError> {
         let mut clients = self.clients.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(config) = clients.get(expected) {
             return Ok(Arc::clone(config));
@@ -196,7 +206,10 @@ impl Svid {
 impl fmt::Debug for Svid {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let validity = self.validity();
-        f.debug_struct("Svid").field("identity", &self.identity).field("validity", &validity).finish_non_exhaustive()
+        f.debug_struct("Svid")
+            .field("identity", &self.identity)
+            .field("validity", &validity)
+            .finish_non_exhaustive()
     }
 }
 
@@ -211,7 +224,9 @@ fn server_config(
         Arc::clone(&provider),
     )
     .build()
-    .map_err(|error| SvidError::Unparsable { what: format!("trust bundle: {error}") })?;
+    .map_err(|error| SvidError::Unparsable {
+        what: format!("trust bundle: {error}"),
+    })?;
     let verifier = RequireTrustDomain::new(verifier, parts.identity.trust_domain());
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
@@ -226,11 +241,18 @@ fn server_config(
 }
 
 fn approved(is_fips: bool) -> Result<(), SvidError> {
-    if cfg!(feature = "fips") && !is_fips { Err(SvidError::NotApproved) } else { Ok(()) }
+    if cfg!(feature = "fips") && !is_fips {
+        Err(SvidError::NotApproved)
+    } else {
+        Ok(())
+    }
 }
 
 fn ders(chain: &[Certificate]) -> Vec<CertificateDer<'static>> {
-    chain.iter().map(|certificate| certificate.der.clone()).collect()
+    chain
+        .iter()
+        .map(|certificate| certificate.der.clone())
+        .collect()
 }
 
 fn check_identity(leaf: &CertificateDer<'_>, expected: &Identity) -> Result<(), SvidError> {
@@ -238,8 +260,13 @@ fn check_identity(leaf: &CertificateDer<'_>, expected: &Identity) -> Result<(), 
     if found.first() == Some(expected) {
         return Ok(());
     }
-    let found = found.first().map_or_else(|| "no identity".to_owned(), ToString::to_string);
-    Err(SvidError::WrongIdentity { expected: expected.clone(), found })
+    let found = found
+        .first()
+        .map_or_else(|| "no identity".to_owned(), ToString::to_string);
+    Err(SvidError::WrongIdentity {
+        expected: expected.clone(),
+        found,
+    })
 }
 
 fn certificates(pem: &str) -> Vec<Result<Certificate, SvidError>> {
@@ -247,20 +274,27 @@ fn certificates(pem: &str) -> Vec<Result<Certificate, SvidError>> {
     parsed
         .map(|der| match der {
             Ok(der) => describe(der),
-            Err(error) => Err(SvidError::Unparsable { what: error.to_string() }),
+            Err(error) => Err(SvidError::Unparsable {
+                what: error.to_string(),
+            }),
         })
         .collect()
 }
 
 fn describe(der: CertificateDer<'static>) -> Result<Certificate, SvidError> {
-    let (_, parsed) = X509Certificate::from_der(&der)
-        .map_err(|error| SvidError::Unparsable { what: error.to_string() })?;
+    let (_, parsed) = X509Certificate::from_der(&der).map_err(|error| SvidError::Unparsable {
+        what: error.to_string(),
+    })?;
     let validity = Validity {
         not_before: system_time(parsed.validity().not_before.timestamp()),
         not_after: system_time(parsed.validity().not_after.timestamp()),
     };
     let serial_number = parsed.tbs_certificate.serial.to_string();
-    Ok(Certificate { der, serial_number, validity })
+    Ok(Certificate {
+        der,
+        serial_number,
+        validity,
+    })
 }
 
 fn system_time(unix_seconds: i64) -> SystemTime {

@@ -22,7 +22,11 @@ use crate::identity::identities_of;
 #[non_exhaustive]
 pub enum PeerRefused {
     /// None of the names that discovery announced for the destination.
-    #[error("identity verification error: peer did not present the expected identity ({}), got {}", list(expected), list(presented))]
+    #[error(
+        "identity verification error: peer did not present the expected identity ({}), got {}",
+        list(expected),
+        list(presented)
+    )]
     Unexpected {
         /// What would have been accepted.
         expected: Arc<[Identity]>,
@@ -30,7 +34,10 @@ pub enum PeerRefused {
         presented: Vec<Identity>,
     },
     /// No name in our trust domain.
-    #[error("identity verification error: peer is not in trust domain {expected}, got {}", list(presented))]
+    #[error(
+        "identity verification error: peer is not in trust domain {expected}, got {}",
+        list(presented)
+    )]
     OtherTrustDomain {
         /// Our own trust domain.
         expected: Box<str>,
@@ -55,7 +62,11 @@ impl PeerRefused {
 
 fn list(identities: &[Identity]) -> String {
     let texts: Vec<&str> = identities.iter().map(Identity::as_str).collect();
-    if texts.is_empty() { "none".to_owned() } else { texts.join(", ") }
+    if texts.is_empty() {
+        "none".to_owned()
+    } else {
+        texts.join(", ")
+    }
 }
 
 /// The client's check: a chain to our roots, and one name of the expected set.
@@ -71,13 +82,19 @@ impl ExpectIdentity {
         expected: Arc<[Identity]>,
         provider: Arc<CryptoProvider>,
     ) -> Self {
-        Self { roots, expected, provider }
+        Self {
+            roots,
+            expected,
+            provider,
+        }
     }
 }
 
 impl fmt::Debug for ExpectIdentity {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ExpectIdentity").field("expected", &self.expected).finish_non_exhaustive()
+        f.debug_struct("ExpectIdentity")
+            .field("expected", &self.expected)
+            .finish_non_exhaustive()
     }
 }
 
@@ -100,11 +117,18 @@ impl ServerCertVerifier for ExpectIdentity {
             algorithms,
         )?;
         let presented = identities_of(end_entity);
-        if presented.iter().any(|identity| self.expected.contains(identity)) {
+        if presented
+            .iter()
+            .any(|identity| self.expected.contains(identity))
+        {
             return Ok(ServerCertVerified::assertion());
         }
         let expected = Arc::clone(&self.expected);
-        Err(PeerRefused::Unexpected { expected, presented }.into_error())
+        Err(PeerRefused::Unexpected {
+            expected,
+            presented,
+        }
+        .into_error())
     }
 
     fn verify_tls12_signature(
@@ -128,7 +152,9 @@ impl ServerCertVerifier for ExpectIdentity {
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.provider.signature_verification_algorithms.supported_schemes()
+        self.provider
+            .signature_verification_algorithms
+            .supported_schemes()
     }
 }
 
@@ -141,7 +167,10 @@ pub(crate) struct RequireTrustDomain {
 
 impl RequireTrustDomain {
     pub(crate) fn new(chain: Arc<dyn ClientCertVerifier>, trust_domain: &str) -> Self {
-        Self { chain, trust_domain: trust_domain.into() }
+        Self {
+            chain,
+            trust_domain: trust_domain.into(),
+        }
     }
 }
 
@@ -158,13 +187,22 @@ impl ClientCertVerifier for RequireTrustDomain {
         intermediates: &[CertificateDer<'_>],
         now: UnixTime,
     ) -> Result<ClientCertVerified, Error> {
-        let verified = self.chain.verify_client_cert(end_entity, intermediates, now)?;
+        let verified = self
+            .chain
+            .verify_client_cert(end_entity, intermediates, now)?;
         let presented = identities_of(end_entity);
-        if presented.iter().any(|identity| identity.trust_domain() == &*self.trust_domain) {
+        if presented
+            .iter()
+            .any(|identity| identity.trust_domain() == &*self.trust_domain)
+        {
             return Ok(verified);
         }
         let expected = self.trust_domain.clone();
-        Err(PeerRefused::OtherTrustDomain { expected, presented }.into_error())
+        Err(PeerRefused::OtherTrustDomain {
+            expected,
+            presented,
+        }
+        .into_error())
     }
 
     fn verify_tls12_signature(

@@ -6,6 +6,7 @@ from itertools import count
 from pathlib import Path
 
 import pytest
+
 from support.running_mesh import RunningMesh
 
 _NUMBERS = count(1)

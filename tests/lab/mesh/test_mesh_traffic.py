@@ -7,10 +7,10 @@ import sys
 from collections.abc import Iterator
 
 import pytest
-from support.running_mesh import PEER, RunningMesh
 
 from ambimesh.local.link_capture import Segment, read_segments
 from ambimesh.local.link_watch import recorded
+from support.running_mesh import PEER, RunningMesh
 
 pytestmark = pytest.mark.lab
 

@@ -106,7 +106,9 @@ async def test_list_in_other_forms(api: Api) -> None:
     table = (await api.call("GET", f"{MAPS}?labelSelector=l", accept=TABLE)).body
     partial = (
         await api.call(
-            "GET", f"{MAPS}/a", accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io"
+            "GET",
+            f"{MAPS}/a",
+            accept="application/json;as=PartialObjectMetadata;v=v1;g=meta.k8s.io",
         )
     ).body
     refused = await api.call("GET", MAPS, accept="text/html")
@@ -242,7 +244,9 @@ class _Follower:
         objects: Objects = {}
         query, token = f"{ALL}?limit=2{self._selector}", ""
         while True:
-            page = await self._api.call("GET", query + (f"&continue={quote(token)}" if token else ""))
+            page = await self._api.call(
+                "GET", query + (f"&continue={quote(token)}" if token else "")
+            )
             if page.status == 410:
                 objects, token = {}, ""
                 continue

@@ -90,7 +90,9 @@ def test_propagation_is_a_finalizer_for_the_collector(propagation: Any, finalize
 
 def test_namespace_is_terminating_until_it_is_finalized() -> None:
     """A namespace waits for its content."""
-    decision = decide(NAMESPACES, _object(spec={"finalizers": ["kubernetes"]}), DeleteOptions(), NOW)
+    decision = decide(
+        NAMESPACES, _object(spec={"finalizers": ["kubernetes"]}), DeleteOptions(), NOW
+    )
     was_gone = decision.is_gone
     decision.obj["spec"] = {}
 

@@ -183,9 +183,7 @@ async def test_pod_spec_is_fixed_but_for_its_image(api: Api) -> None:
     image = [{"op": "replace", "path": "/spec/containers/0/image", "value": "y"}]
 
     refused = await api.call("PATCH", f"{PODS}/p", node, content_type=MERGE)
-    taken = await api.call(
-        "PATCH", f"{PODS}/p", image, content_type="application/json-patch+json"
-    )
+    taken = await api.call("PATCH", f"{PODS}/p", image, content_type="application/json-patch+json")
 
     assert refused.status == 422
     assert "pod updates may not change fields other than" in refused.body["message"]
@@ -258,9 +256,7 @@ async def test_apply_creates_then_owns_then_conflicts(api: Api) -> None:
 
     assert (created.status, again.status, refused.status, forced.status) == (201, 200, 409, 200)
     assert again.body == created.body
-    assert refused.body["message"] == (
-        'Apply failed with 1 conflict: conflict with "one": .data.x'
-    )
+    assert refused.body["message"] == ('Apply failed with 1 conflict: conflict with "one": .data.x')
     assert refused.body["details"]["causes"][0]["reason"] == "FieldManagerConflict"
     assert forced.body["data"] == {"x": "2"}
     assert nameless.status == 400
@@ -351,7 +347,10 @@ async def test_scale_reads_and_writes_the_number(api: Api) -> None:
     """The scale of a deployment is an object of its own."""
     path = "/apis/apps/v1/namespaces/default/deployments"
     labels = {"app": "w"}
-    template = {"metadata": {"labels": labels}, "spec": {"containers": [{"name": "c", "image": "x"}]}}
+    template = {
+        "metadata": {"labels": labels},
+        "spec": {"containers": [{"name": "c", "image": "x"}]},
+    }
     spec = {"replicas": 0, "selector": {"matchLabels": labels}, "template": template}
     await api.call("POST", path, {"metadata": {"name": "w"}, "spec": spec})
 

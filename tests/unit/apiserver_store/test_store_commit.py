@@ -26,9 +26,7 @@ def _map(name: str, text: str = "") -> JsonObject:
     }
 
 
-def _put(
-    store: Store, name: str, text: str = "", kind: EventType = EventType.ADDED
-) -> Staged:
+def _put(store: Store, name: str, text: str = "", kind: EventType = EventType.ADDED) -> Staged:
     return store.stage(MAPS, kind, Key("n", name), _map(name, text))
 
 

@@ -73,7 +73,7 @@ def test_any_reader_sees_every_event_once_or_falls_behind(
     steps: list[int], keep: int, since: int
 ) -> None:
     """From any version, reading gives exactly the newer events, unless some are gone."""
-    versions = []
+    versions: list[int] = []
     history = History(1, keep, 1 << 30)
     for step in steps:
         versions.append((versions[-1] if versions else 1) + step)

@@ -7,7 +7,17 @@ import pytest
 
 from ambimesh.cli import node_proxy
 
-HEAVY = {"asyncio", "click", "grpc", "kubernetes", "lightkube", "logging", "msgspec", "ssl", "typing"}
+HEAVY = {
+    "asyncio",
+    "click",
+    "grpc",
+    "kubernetes",
+    "lightkube",
+    "logging",
+    "msgspec",
+    "ssl",
+    "typing",
+}
 
 
 def launch(*arguments: str) -> subprocess.CompletedProcess[str]:
@@ -52,9 +62,13 @@ def test_unknown_command_is_a_usage_error(capsys: pytest.CaptureFixture[str]) ->
 
 def test_bad_setting_is_named_and_exits_with_2() -> None:
     """The core refuses a bad setting before it opens anything."""
-    script = "import sys; from ambimesh import _core; sys.exit(_core.run({'PROXY_MODE': 'sidecar'}))"
+    script = (
+        "import sys; from ambimesh import _core; sys.exit(_core.run({'PROXY_MODE': 'sidecar'}))"
+    )
 
-    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-c", script], capture_output=True, text=True, check=False
+    )
 
     assert done.returncode == 2
     assert "PROXY_MODE=" in done.stderr

@@ -11,7 +11,11 @@ use super::*;
 
 fn facts(source: &str) -> Facts {
     let source = SourceAddr::new(source.parse().unwrap());
-    Facts::new("uid".into(), source, OriginalDst::new("10.0.0.2:80".parse().unwrap()))
+    Facts::new(
+        "uid".into(),
+        source,
+        OriginalDst::new("10.0.0.2:80".parse().unwrap()),
+    )
 }
 
 fn workload() -> Workload {
@@ -41,10 +45,15 @@ fn forwarded_names_source_and_service() {
     let mut facts = facts("[::1]:80");
     assert_eq!(forwarded(&facts), "for=\"[::1]:80\"");
 
-    facts.destination_service =
-        Some(Arc::new(Service { hostname: "web.demo.svc.cluster.local".into(), ..Default::default() }));
+    facts.destination_service = Some(Arc::new(Service {
+        hostname: "web.demo.svc.cluster.local".into(),
+        ..Default::default()
+    }));
 
-    assert_eq!(forwarded(&facts), "for=\"[::1]:80\";host=web.demo.svc.cluster.local");
+    assert_eq!(
+        forwarded(&facts),
+        "for=\"[::1]:80\";host=web.demo.svc.cluster.local"
+    );
 }
 
 /// What one proxy writes the other reads.
@@ -53,13 +62,19 @@ fn a_request_is_read_back() {
     let mut facts = facts("10.0.0.1:4000");
     facts.trace_id = 0x0123_4567_89ab_cdef_0123_4567_89ab_cdef;
     facts.source_workload = Some(Arc::new(workload()));
-    facts.destination_service = Some(Arc::new(Service { hostname: "web".into(), ..Default::default() }));
+    facts.destination_service = Some(Arc::new(Service {
+        hostname: "web".into(),
+        ..Default::default()
+    }));
 
     let request = connect_request(&facts, "10.0.0.2:80".parse().unwrap(), true);
 
     assert_eq!(trace_id(&request.headers), Some(facts.trace_id));
     assert_eq!(forwarded_host(&request.headers).as_deref(), Some("web"));
-    assert_eq!(baggage_of(&request.headers).as_deref(), Some(&*baggage(&workload())));
+    assert_eq!(
+        baggage_of(&request.headers).as_deref(),
+        Some(&*baggage(&workload()))
+    );
 }
 
 /// A reason is a word of ours; anything else is not repeated into logs.

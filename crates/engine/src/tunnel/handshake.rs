@@ -15,9 +15,15 @@ const FLIGHT_BYTES: usize = 16 << 10;
 impl Worker {
     /// The TCP connect of a dialed tunnel is decided.
     pub(super) fn finish_dial(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         if let Err(error) = tunnel.socket.connect_result() {
-            self.close_tunnel(key, CloseReason::ConnectFailed, &format!("connection failed: {error}"));
+            self.close_tunnel(
+                key,
+                CloseReason::ConnectFailed,
+                &format!("connection failed: {error}"),
+            );
             return;
         }
         let Stage::Connecting(config) = std::mem::replace(&mut tunnel.stage, Stage::Broken) else {
@@ -32,12 +38,15 @@ impl Worker {
         key: Key<Tunnel>,
         handshake: Result<Handshake, TlsError>,
     ) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         match handshake {
             Ok(handshake) => tunnel.stage = Stage::Handshake(Box::new(handshake)),
             Err(error) => return self.close_tunnel(key, error.reason(), &error.to_string()),
         }
-        self.timers.set(TimerKind::Handshake, self.now, Target::Tunnel(key));
+        self.timers
+            .set(TimerKind::Handshake, self.now, Target::Tunnel(key));
         self.advance_handshake(key, 0);
         self.drive_tunnel(key);
     }
@@ -45,7 +54,9 @@ impl Worker {
     /// Reads what arrived and lets the handshake go on; until nothing more can be read.
     pub(super) fn continue_handshake(&mut self, key: Key<Tunnel>) {
         loop {
-            let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+            let Some(tunnel) = self.tunnels.get_mut(key) else {
+                return;
+            };
             if !matches!(tunnel.stage, Stage::Handshake(_)) {
                 return self.drive_tunnel(key);
             }
@@ -66,8 +77,12 @@ impl Worker {
 
     /// Feeds the first `length` bytes of the read buffer to the handshake.
     fn advance_handshake(&mut self, key: Key<Tunnel>, length: usize) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let Stage::Handshake(handshake) = &mut tunnel.stage else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
+        let Stage::Handshake(handshake) = &mut tunnel.stage else {
+            return;
+        };
         let mut flight = Vec::new();
         let step = handshake.advance(&self.buffers.read[..length], &mut flight);
         if let Err(error) = tunnel.send_sealed(&flight) {
@@ -86,8 +101,11 @@ impl Worker {
     }
 
     fn finish_handshake(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let Stage::Handshake(handshake) = std::mem::replace(&mut tunnel.stage, Stage::Broken) else {
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
+        let Stage::Handshake(handshake) = std::mem::replace(&mut tunnel.stage, Stage::Broken)
+        else {
             return;
         };
         match handshake.finish() {
@@ -97,12 +115,15 @@ impl Worker {
     }
 
     fn open_tunnel(&mut self, key: Key<Tunnel>, session: Session) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         if let Side::Server { peer, .. } = &mut tunnel.side {
             *peer = session.peer().cloned();
         }
         tunnel.stage = Stage::Open(Box::new(session));
-        self.timers.set(TimerKind::Ping, self.now, Target::Tunnel(key));
+        self.timers
+            .set(TimerKind::Ping, self.now, Target::Tunnel(key));
         let openers = match &mut tunnel.side {
             Side::Client { openers, .. } => std::mem::take(openers),
             Side::Server { .. } => Vec::new(),

@@ -25,7 +25,9 @@ impl Worker {
     /// After a batch of frames: writes answers and credit, closes what is done.
     pub(crate) fn settle_tunnel(&mut self, key: Key<Tunnel>) {
         self.flush_tunnel(key);
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         if !tunnel.is_open() || !tunnel.streams.is_empty() {
             return;
         }
@@ -34,7 +36,8 @@ impl Worker {
         }
         if matches!(tunnel.side, Side::Client { .. }) && tunnel.life.idle_since.is_none() {
             tunnel.life.idle_since = Some(self.now);
-            self.timers.set(TimerKind::IdleTunnel, self.now, Target::Tunnel(key));
+            self.timers
+                .set(TimerKind::IdleTunnel, self.now, Target::Tunnel(key));
         }
     }
 
@@ -46,7 +49,9 @@ impl Worker {
     }
 
     pub(crate) fn on_tunnel_timer(&mut self, key: Key<Tunnel>, kind: TimerKind) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         match kind {
             TimerKind::Connect if matches!(tunnel.stage, Stage::Connecting(_)) => {
                 let detail = "connection timed out, maybe a NetworkPolicy is blocking HBONE port \
@@ -71,7 +76,9 @@ impl Worker {
     }
 
     fn check_life(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         let patience = self.shared.settings.timeouts.ping_answer;
         match tunnel.life.pinged {
             Some(at) if self.now.duration_since(at) >= patience => {
@@ -85,12 +92,15 @@ impl Worker {
         }
         tunnel.life.has_heard = false;
         tunnel.codec.refill_limits();
-        self.timers.set(TimerKind::Ping, self.now, Target::Tunnel(key));
+        self.timers
+            .set(TimerKind::Ping, self.now, Target::Tunnel(key));
         self.flush_tunnel(key);
     }
 
     fn release_idle(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get(key) else { return };
+        let Some(tunnel) = self.tunnels.get(key) else {
+            return;
+        };
         let release = self.shared.settings.idle_tunnel_release;
         let is_idle = |since| self.now.duration_since(since) >= release;
         if tunnel.life.idle_since.is_some_and(is_idle) && tunnel.streams.is_empty() {
@@ -109,8 +119,15 @@ impl Worker {
 
     /// The peer closed the tunnel: an ordinary end, unless flows were on it.
     pub(super) fn on_tunnel_ended(&mut self, key: Key<Tunnel>) {
-        let is_idle = self.tunnels.get(key).is_some_and(|tunnel| tunnel.streams.is_empty());
-        let reason = if is_idle { CloseReason::Finished } else { CloseReason::TunnelFailure };
+        let is_idle = self
+            .tunnels
+            .get(key)
+            .is_some_and(|tunnel| tunnel.streams.is_empty());
+        let reason = if is_idle {
+            CloseReason::Finished
+        } else {
+            CloseReason::TunnelFailure
+        };
         self.close_tunnel(key, reason, "peer closed the tunnel");
     }
 
@@ -122,7 +139,9 @@ impl Worker {
     /// Closes a tunnel; every flow on it, and every one that waits for it, ends with `reason`.
     pub(crate) fn close_tunnel(&mut self, key: Key<Tunnel>, reason: CloseReason, detail: &str) {
         self.pool.forget(key, self.tunnels.get(key));
-        let Some(mut tunnel) = self.tunnels.remove(key) else { return };
+        let Some(mut tunnel) = self.tunnels.remove(key) else {
+            return;
+        };
         self.servers -= usize::from(tunnel.is_server());
         // Flows tell their own end; without one, this is the only report.
         if reason != CloseReason::Finished && tunnel.is_server() && tunnel.streams.is_empty() {

@@ -17,7 +17,9 @@ impl Worker {
     /// Does whatever the tunnel's socket allows now.
     pub(crate) fn drive_tunnel(&mut self, key: Key<Tunnel>) {
         self.resume_sending(key);
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         match &tunnel.stage {
             Stage::Connecting(_) if tunnel.socket.is_writable() => self.finish_dial(key),
             Stage::Handshake(_) if tunnel.socket.is_readable() => self.continue_handshake(key),
@@ -31,8 +33,12 @@ impl Worker {
 
     fn receive(&mut self, key: Key<Tunnel>) {
         for _ in 0..READS_IN_A_ROW {
-            let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-            let Stage::Open(session) = &tunnel.stage else { return };
+            let Some(tunnel) = self.tunnels.get_mut(key) else {
+                return;
+            };
+            let Stage::Open(session) = &tunnel.stage else {
+                return;
+            };
             if !tunnel.socket.is_readable() {
                 return self.settle_tunnel(key);
             }
@@ -55,9 +61,17 @@ impl Worker {
 
     /// Opens what arrived together with the end of the handshake.
     pub(super) fn open_leftover(&mut self, key: Key<Tunnel>) {
-        let Some(Tunnel { stage: Stage::Open(session), .. }) = self.tunnels.get(key) else { return };
+        let Some(Tunnel {
+            stage: Stage::Open(session),
+            ..
+        }) = self.tunnels.get(key)
+        else {
+            return;
+        };
         let length = session.unread().len();
-        let Some(buffer) = self.buffers.read.get_mut(..length) else { return };
+        let Some(buffer) = self.buffers.read.get_mut(..length) else {
+            return;
+        };
         buffer.copy_from_slice(session.unread());
         self.open_records(key, length);
         self.settle_tunnel(key);
@@ -65,8 +79,12 @@ impl Worker {
 
     /// Opens the first `length` bytes of the read buffer and acts on the frames in them.
     fn open_records(&mut self, key: Key<Tunnel>, length: usize) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let Stage::Open(session) = &mut tunnel.stage else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
+        let Stage::Open(session) = &mut tunnel.stage else {
+            return;
+        };
         let mut plain = std::mem::take(&mut self.buffers.plain);
         plain.clear();
         let mut reply = Vec::new();
@@ -105,11 +123,23 @@ impl Worker {
             Event::Request { stream, request } => self.on_request(key, stream, &request),
             Event::BadRequest { stream, problem } => self.on_bad_request(key, stream, &problem),
             Event::Response { stream, response } => self.on_response(key, stream, &response),
-            Event::Reset { stream, cause, code } => {
+            Event::Reset {
+                stream,
+                cause,
+                code,
+            } => {
                 let may_retry = code == ErrorCode::REFUSED_STREAM || cause == ResetCause::GoAway;
-                self.on_reset(key, stream, cause, may_retry, &format!("stream reset: {code}"));
+                self.on_reset(
+                    key,
+                    stream,
+                    cause,
+                    may_retry,
+                    &format!("stream reset: {code}"),
+                );
             }
-            Event::Writable { stream: Some(stream) } => {
+            Event::Writable {
+                stream: Some(stream),
+            } => {
                 if let Some(flow) = self.flow_of(key, stream) {
                     self.agenda.push_back(Work::Flow(flow));
                 }
@@ -121,7 +151,9 @@ impl Worker {
     }
 
     fn on_end(&mut self, key: Key<Tunnel>, stream: StreamId) {
-        let Some(flow_key) = self.flow_of(key, stream) else { return };
+        let Some(flow_key) = self.flow_of(key, stream) else {
+            return;
+        };
         if let Some(flow) = self.flows.get_mut(flow_key) {
             flow.down.has_ended = true;
             self.agenda.push_back(Work::Flow(flow_key));
@@ -136,9 +168,15 @@ impl Worker {
         may_retry: bool,
         detail: &str,
     ) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
-        let Some(flow_key) = tunnel.streams.remove(&stream) else { return };
-        let Some(flow) = self.flows.get_mut(flow_key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
+        let Some(flow_key) = tunnel.streams.remove(&stream) else {
+            return;
+        };
+        let Some(flow) = self.flows.get_mut(flow_key) else {
+            return;
+        };
         let was_answered = !matches!(flow.phase, Phase::AwaitAnswer(_));
         if !was_answered && may_retry {
             return self.rejoin(flow_key, detail);

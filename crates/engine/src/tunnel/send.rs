@@ -27,10 +27,15 @@ impl Tunnel {
     ///
     /// The caller sends payload only while nothing is unsent.
     pub(crate) fn send(&mut self, payload: &[u8], sealed: &mut [u8]) -> Result<(), SendFailed> {
-        let Stage::Open(session) = &mut self.stage else { return Ok(()) };
+        let Stage::Open(session) = &mut self.stage else {
+            return Ok(());
+        };
         let control = std::mem::take(self.codec.control());
         let mut at = 0;
-        for chunk in control.chunks(CHUNK_BYTES).chain(payload.chunks(CHUNK_BYTES)) {
+        for chunk in control
+            .chunks(CHUNK_BYTES)
+            .chain(payload.chunks(CHUNK_BYTES))
+        {
             if sealed.len() - at < sealed_len(chunk.len()) {
                 write(&mut self.socket, &mut self.unsent, &sealed[..at])?;
                 at = 0;
@@ -90,7 +95,9 @@ impl Tunnel {
 impl Worker {
     /// Writes a tunnel's waiting control frames.
     pub(crate) fn flush_tunnel(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         if let Err(error) = tunnel.send_control(&mut self.buffers.sealed) {
             self.break_tunnel(key, &error.to_string());
         }
@@ -98,7 +105,9 @@ impl Worker {
 
     /// The socket may take more: what was left over first, then whoever waits.
     pub(crate) fn resume_sending(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         if !tunnel.has_unsent() {
             return;
         }
@@ -114,7 +123,9 @@ impl Worker {
 
     /// Lets every flow that waits for socket or credit try again.
     pub(crate) fn wake_blocked(&mut self, key: Key<Tunnel>) {
-        let Some(tunnel) = self.tunnels.get_mut(key) else { return };
+        let Some(tunnel) = self.tunnels.get_mut(key) else {
+            return;
+        };
         for flow_key in tunnel.take_blocked() {
             if let Some(flow) = self.flows.get_mut(flow_key) {
                 flow.is_blocked = false;
@@ -124,12 +135,12 @@ impl Worker {
     }
 }
 
-fn write(
-    socket: &mut crate::socket::Socket,
-    unsent: &mut Vec<u8>,
-    bytes: &[u8],
-) -> io::Result<()> {
-    let taken = if unsent.is_empty() { socket.write(bytes)? } else { 0 };
+fn write(socket: &mut crate::socket::Socket, unsent: &mut Vec<u8>, bytes: &[u8]) -> io::Result<()> {
+    let taken = if unsent.is_empty() {
+        socket.write(bytes)?
+    } else {
+        0
+    };
     unsent.extend_from_slice(&bytes[taken..]);
     Ok(())
 }

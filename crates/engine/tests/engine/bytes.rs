@@ -27,7 +27,10 @@ fn an_echo_goes_through_a_tunnel() {
     assert_eq!(server.read(&mut [0; 8]).unwrap(), 0);
     drop(server);
 
-    assert_eq!((&received, &answer, seen), (b"hello", b"world!", rig.client.ip));
+    assert_eq!(
+        (&received, &answer, seen),
+        (b"hello", b"world!", rig.client.ip)
+    );
     let (outbound, outbound_end) = rig.client.reports.wait_closed();
     let (inbound, inbound_end) = rig.server.reports.wait_closed();
     for end in [&outbound_end, &inbound_end] {
@@ -54,7 +57,10 @@ fn half_close_travels_in_both_directions() {
     half_close(server, client);
 
     for _ in 0..2 {
-        assert_eq!(rig.client.reports.wait_closed().1.reason, CloseReason::Finished);
+        assert_eq!(
+            rig.client.reports.wait_closed().1.reason,
+            CloseReason::Finished
+        );
     }
 }
 
@@ -83,8 +89,14 @@ fn resets_travel_in_both_directions() {
     reset(client);
     let error = server.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_eq!(rig.client.reports.wait_closed().1.reason, CloseReason::SourceReset);
-    assert_eq!(rig.server.reports.wait_closed().1.reason, CloseReason::SourceReset);
+    assert_eq!(
+        rig.client.reports.wait_closed().1.reason,
+        CloseReason::SourceReset
+    );
+    assert_eq!(
+        rig.server.reports.wait_closed().1.reason,
+        CloseReason::SourceReset
+    );
 
     let (mut client, mut server) = rig.connect(&listener);
     client.write_all(b"x").unwrap();
@@ -92,12 +104,20 @@ fn resets_travel_in_both_directions() {
     reset(server);
     let error = client.read(&mut [0; 8]).unwrap_err();
     assert_eq!(error.kind(), ErrorKind::ConnectionReset);
-    assert_eq!(rig.client.reports.wait_closed().1.reason, CloseReason::DestinationReset);
-    assert_eq!(rig.server.reports.wait_closed().1.reason, CloseReason::DestinationReset);
+    assert_eq!(
+        rig.client.reports.wait_closed().1.reason,
+        CloseReason::DestinationReset
+    );
+    assert_eq!(
+        rig.server.reports.wait_closed().1.reason,
+        CloseReason::DestinationReset
+    );
 }
 
 fn reset(stream: TcpStream) {
-    SockRef::from(&stream).set_linger(Some(std::time::Duration::ZERO)).unwrap();
+    SockRef::from(&stream)
+        .set_linger(Some(std::time::Duration::ZERO))
+        .unwrap();
     drop(stream);
 }
 
@@ -120,7 +140,10 @@ fn bulk_data_arrives_unchanged_in_both_directions() {
 
     assert_eq!(sums, [BYTES as u64, BYTES as u64]);
     let (_, end) = rig.client.reports.wait_closed();
-    assert_eq!((end.transferred.received, end.transferred.sent), (sums[0], sums[1]));
+    assert_eq!(
+        (end.transferred.received, end.transferred.sent),
+        (sums[0], sums[1])
+    );
     let reports = rig.client.reports.wait_until(|_| true);
     assert_eq!(reports.progressed, end.transferred);
 }

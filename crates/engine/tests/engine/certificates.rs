@@ -20,11 +20,14 @@ fn connections_wait_for_certificates() {
         pod.certificates.set(&pod.identity(), SvidStatus::Pending);
     }
     let client = rig.client.connect(listener.local_addr().unwrap());
-    rig.client.reports.wait_until(|reports| !reports.opened.is_empty());
+    rig.client
+        .reports
+        .wait_until(|reports| !reports.opened.is_empty());
     assert_eq!(rig.server.engine.active(), 0);
 
     for pod in pods {
-        pod.certificates.set(&pod.identity(), pod.certificates.sign(&pod.identity()));
+        pod.certificates
+            .set(&pod.identity(), pod.certificates.sign(&pod.identity()));
         pod.engine.send(Command::CertificatesChanged).unwrap();
     }
     listener.accept().unwrap();
@@ -50,15 +53,29 @@ fn a_failed_certificate_ends_the_connection() {
 /// One that does not come in time does so too.
 #[test]
 fn a_late_certificate_ends_the_connection() {
-    let timeouts = Timeouts { certificate: Duration::from_millis(50), ..Default::default() };
-    let settings = Settings { timeouts, ..Default::default() };
-    let rig = Rig::with(Wish { settings, ..Default::default() });
+    let timeouts = Timeouts {
+        certificate: Duration::from_millis(50),
+        ..Default::default()
+    };
+    let settings = Settings {
+        timeouts,
+        ..Default::default()
+    };
+    let rig = Rig::with(Wish {
+        settings,
+        ..Default::default()
+    });
     let listener = rig.listen();
-    rig.client.certificates.set(&rig.client.identity(), SvidStatus::Pending);
+    rig.client
+        .certificates
+        .set(&rig.client.identity(), SvidStatus::Pending);
 
     rig.client.connect_refused(listener.local_addr().unwrap());
 
-    assert_eq!(rig.client.reports.wait_closed().1.reason, CloseReason::NoCertificate);
+    assert_eq!(
+        rig.client.reports.wait_closed().1.reason,
+        CloseReason::NoCertificate
+    );
 }
 
 /// A server that proves another identity than discovery announced is not talked to.
@@ -67,7 +84,10 @@ fn a_server_with_another_identity_is_refused() {
     let rig = Rig::new();
     let listener = rig.listen();
     let impostor = Identity::new("cluster.local", "demo", "impostor");
-    rig.server.certificates.set(&rig.server.identity(), rig.server.certificates.sign(&impostor));
+    rig.server.certificates.set(
+        &rig.server.identity(),
+        rig.server.certificates.sign(&impostor),
+    );
 
     rig.client.connect_refused(listener.local_addr().unwrap());
 
@@ -84,7 +104,10 @@ fn callers_of_other_domains_are_refused() {
     let stranger = Identity::new("other.domain", "demo", "client");
     let other_authority = Authority::new("other");
     let wrong = [
-        (rig.client.certificates.sign(&stranger), CloseReason::IdentityMismatch),
+        (
+            rig.client.certificates.sign(&stranger),
+            CloseReason::IdentityMismatch,
+        ),
         (
             SvidStatus::Ready(Arc::new(sign(&other_authority, &rig.client.identity()))),
             CloseReason::TlsFailure,
@@ -94,8 +117,15 @@ fn callers_of_other_domains_are_refused() {
     for (index, (svid, reason)) in wrong.into_iter().enumerate() {
         rig.client.certificates.set(&rig.client.identity(), svid);
         rig.client.connect_refused(listener.local_addr().unwrap());
-        let reports = rig.server.reports.wait_until(|reports| reports.failed.len() > index);
+        let reports = rig
+            .server
+            .reports
+            .wait_until(|reports| reports.failed.len() > index);
         // Under another authority the client refuses first: it trusts only its own.
-        assert_eq!(reports.failed[index].1.reason, reason, "{:?}", reports.failed[index].1);
+        assert_eq!(
+            reports.failed[index].1.reason, reason,
+            "{:?}",
+            reports.failed[index].1
+        );
     }
 }

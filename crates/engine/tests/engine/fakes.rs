@@ -21,12 +21,18 @@ pub struct FakeCertificates {
 
 impl FakeCertificates {
     pub fn new(authority: Arc<Authority>) -> Self {
-        Self { authority, answers: Mutex::default() }
+        Self {
+            authority,
+            answers: Mutex::default(),
+        }
     }
 
     /// Answers so from now on.
     pub fn set(&self, identity: &Identity, status: SvidStatus) {
-        self.answers.lock().unwrap().insert(identity.clone(), status);
+        self.answers
+            .lock()
+            .unwrap()
+            .insert(identity.clone(), status);
     }
 
     /// A certificate as the authority would give it.
@@ -43,7 +49,13 @@ pub fn sign(authority: &Authority, identity: &Identity) -> Svid {
     let key = request.into_key();
     let identity = identity.clone();
     let key_exchange = KeyExchange::ClassicalFirst;
-    Svid::new(SvidParts { identity, chain: &chain, key, key_exchange }).unwrap()
+    Svid::new(SvidParts {
+        identity,
+        chain: &chain,
+        key,
+        key_exchange,
+    })
+    .unwrap()
 }
 
 impl Certificates for FakeCertificates {
@@ -104,7 +116,12 @@ fn ends(reports: &[(Facts, End)]) -> Vec<&End> {
 impl fmt::Display for Reports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "opened {}, ", self.opened.len())?;
-        write!(f, "closed {:?}, failed {:?}", ends(&self.closed), ends(&self.failed))
+        write!(
+            f,
+            "closed {:?}, failed {:?}",
+            ends(&self.closed),
+            ends(&self.failed)
+        )
     }
 }
 

@@ -15,7 +15,10 @@ use crate::rig::{Rig, Wish, uid, workload};
 /// A connection that is faster than discovery waits for it.
 #[test]
 fn connections_wait_for_discovery() {
-    let rig = Rig::with(Wish { is_server_known: false, ..Default::default() });
+    let rig = Rig::with(Wish {
+        is_server_known: false,
+        ..Default::default()
+    });
     let listener = rig.listen();
     // Unknown to its client the server is passed through to, and its own proxy waits.
     let _client = rig.client.connect(listener.local_addr().unwrap());
@@ -29,16 +32,28 @@ fn connections_wait_for_discovery() {
 /// A pod that discovery never mentions is given up with its own reason.
 #[test]
 fn a_pod_that_stays_unknown_is_given_up() {
-    let timeouts = Timeouts { workload: Duration::from_millis(50), ..Default::default() };
-    let settings = Settings { timeouts, ..Default::default() };
-    let rig = Rig::with(Wish { settings, ..Default::default() });
+    let timeouts = Timeouts {
+        workload: Duration::from_millis(50),
+        ..Default::default()
+    };
+    let settings = Settings {
+        timeouts,
+        ..Default::default()
+    };
+    let rig = Rig::with(Wish {
+        settings,
+        ..Default::default()
+    });
     let listener = rig.listen();
     rig.change([], [Removal::Address(uid("client").to_string())]);
     rig.client.wait_for_engine();
 
     rig.client.connect_refused(listener.local_addr().unwrap());
 
-    let reports = rig.client.reports.wait_until(|reports| !reports.failed.is_empty());
+    let reports = rig
+        .client
+        .reports
+        .wait_until(|reports| !reports.failed.is_empty());
     assert_eq!(reports.failed[0].1.reason, CloseReason::WorkloadUnknown);
 }
 
@@ -53,7 +68,10 @@ fn a_reused_address_never_meets_an_old_tunnel() {
     rig.server.wait_for_active(2 + 1);
 
     let successor = workload_with_uid("successor");
-    rig.change([Update::Workload(Arc::new(successor))], [Removal::Address(uid("server").to_string())]);
+    rig.change(
+        [Update::Workload(Arc::new(successor))],
+        [Removal::Address(uid("server").to_string())],
+    );
     rig.client.wait_for_engine();
     let _third = rig.connect(&listener);
 
@@ -71,24 +89,50 @@ fn removing_a_pod_ends_its_connections() {
     let listener = rig.listen();
     let (mut client, _server) = rig.connect(&listener);
 
-    rig.server.engine.send(Command::RemoveWorkload { uid: "server".into() }).unwrap();
+    rig.server
+        .engine
+        .send(Command::RemoveWorkload {
+            uid: "server".into(),
+        })
+        .unwrap();
 
     assert!(client.read(&mut [0; 8]).is_err());
-    assert_eq!(rig.server.reports.wait_closed().1.reason, CloseReason::WorkloadRemoved);
+    assert_eq!(
+        rig.server.reports.wait_closed().1.reason,
+        CloseReason::WorkloadRemoved
+    );
     rig.server.wait_for_engine();
-    let gone = rig.client.inside(|| TcpStream::connect_timeout(&(rig.server.ip, 15008).into(), PATIENCE));
-    assert!(gone.and_then(|mut stream| stream.read(&mut [0; 8])).is_err());
+    let gone = rig
+        .client
+        .inside(|| TcpStream::connect_timeout(&(rig.server.ip, 15008).into(), PATIENCE));
+    assert!(
+        gone.and_then(|mut stream| stream.read(&mut [0; 8]))
+            .is_err()
+    );
 }
 
 /// Without SO_REUSEPORT a second generation cannot bind, and says which port.
 #[test]
 fn a_taken_port_is_reported() {
-    let settings = Settings { reuse_port: false, ..Default::default() };
-    let rig = Rig::with(Wish { settings, ..Default::default() });
+    let settings = Settings {
+        reuse_port: false,
+        ..Default::default()
+    };
+    let rig = Rig::with(Wish {
+        settings,
+        ..Default::default()
+    });
 
-    let error = rig.client.engine.send(Command::AddWorkload(rig.client.workload())).unwrap_err();
+    let error = rig
+        .client
+        .engine
+        .send(Command::AddWorkload(rig.client.workload()))
+        .unwrap_err();
 
-    assert!(matches!(error, CommandError::Bind { port: 15008, .. }), "{error}");
+    assert!(
+        matches!(error, CommandError::Bind { port: 15008, .. }),
+        "{error}"
+    );
 }
 
 /// A new generation takes over: what is open at the old one goes on, the new one accepts, and the
@@ -99,12 +143,26 @@ fn generations_hand_over_without_a_cut() {
     let listener = rig.listen();
     let (mut client, mut server) = rig.connect(&listener);
     let reports = Arc::new(Recorder::default());
-    let next = Engine::start(1, &Shared { telemetry: reports.clone(), ..rig.server.shared() }).unwrap();
-    next.send(Command::AddWorkload(rig.server.workload())).unwrap();
+    let next = Engine::start(
+        1,
+        &Shared {
+            telemetry: reports.clone(),
+            ..rig.server.shared()
+        },
+    )
+    .unwrap();
+    next.send(Command::AddWorkload(rig.server.workload()))
+        .unwrap();
 
     let (finished, done) = mpsc::channel();
     let finished = Box::new(move || finished.send(()).unwrap());
-    rig.server.engine.send(Command::Drain { within: PATIENCE, finished }).unwrap();
+    rig.server
+        .engine
+        .send(Command::Drain {
+            within: PATIENCE,
+            finished,
+        })
+        .unwrap();
     rig.server.wait_for_engine();
     let (mut new_client, mut new_server) = rig.connect(&listener);
     new_client.write_all(b"new").unwrap();
@@ -115,7 +173,13 @@ fn generations_hand_over_without_a_cut() {
     drop((client, server));
 
     done.recv_timeout(PATIENCE).unwrap();
-    assert_eq!(reports.wait_until(|reports| reports.opened.len() == 1).opened.len(), 1);
+    assert_eq!(
+        reports
+            .wait_until(|reports| reports.opened.len() == 1)
+            .opened
+            .len(),
+        1
+    );
     assert_eq!(rig.server.engine.active(), 0);
 }
 
@@ -129,18 +193,30 @@ fn a_drain_ends_at_its_deadline() {
 
     let finished = Box::new(move || finished.send(()).unwrap());
     let within = Duration::from_millis(100);
-    rig.server.engine.send(Command::Drain { within, finished }).unwrap();
+    rig.server
+        .engine
+        .send(Command::Drain { within, finished })
+        .unwrap();
 
     done.recv_timeout(PATIENCE).unwrap();
     assert!(client.read(&mut [0; 8]).is_err());
-    assert_eq!(rig.server.reports.wait_closed().1.reason, CloseReason::Drained);
+    assert_eq!(
+        rig.server.reports.wait_closed().1.reason,
+        CloseReason::Drained
+    );
 }
 
 /// An idle tunnel is released, and the next connection dials a new one.
 #[test]
 fn idle_tunnels_are_released() {
-    let settings = Settings { idle_tunnel_release: Duration::from_millis(50), ..Default::default() };
-    let rig = Rig::with(Wish { settings, ..Default::default() });
+    let settings = Settings {
+        idle_tunnel_release: Duration::from_millis(50),
+        ..Default::default()
+    };
+    let rig = Rig::with(Wish {
+        settings,
+        ..Default::default()
+    });
     let listener = rig.listen();
     drop(rig.connect(&listener));
 
@@ -152,9 +228,18 @@ fn idle_tunnels_are_released() {
 /// A half-closed connection on which nothing moves is ended after its time.
 #[test]
 fn silent_half_closed_connections_end() {
-    let timeouts = Timeouts { half_closed: Duration::from_millis(50), ..Default::default() };
-    let settings = Settings { timeouts, ..Default::default() };
-    let rig = Rig::with(Wish { settings, ..Default::default() });
+    let timeouts = Timeouts {
+        half_closed: Duration::from_millis(50),
+        ..Default::default()
+    };
+    let settings = Settings {
+        timeouts,
+        ..Default::default()
+    };
+    let rig = Rig::with(Wish {
+        settings,
+        ..Default::default()
+    });
     let listener = rig.listen();
     let (client, _server) = rig.connect(&listener);
 
@@ -162,13 +247,20 @@ fn silent_half_closed_connections_end() {
 
     // Whichever proxy is first; the other one sees its reset.
     let ends = [&rig.client, &rig.server].map(|pod| pod.reports.wait_closed().1.detail.unwrap());
-    assert!(ends.iter().any(|end| &**end == "one direction ended and the other is silent"), "{ends:?}");
+    assert!(
+        ends.iter()
+            .any(|end| &**end == "one direction ended and the other is silent"),
+        "{ends:?}"
+    );
 }
 
 /// Several workers share the listeners; connections work whoever takes them.
 #[test]
 fn several_workers_share_a_pod() {
-    let rig = Rig::with(Wish { workers: 3, ..Default::default() });
+    let rig = Rig::with(Wish {
+        workers: 3,
+        ..Default::default()
+    });
     let listener = rig.listen();
 
     for _ in 0..50 {

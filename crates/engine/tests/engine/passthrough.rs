@@ -29,9 +29,15 @@ fn unknown_destinations_pass_untouched() {
     server.read_to_end(&mut garbage).unwrap();
     drop(server);
 
-    assert_eq!((&banner, &*garbage), (b"banner first", &b"\x00garbage\xff"[..]));
+    assert_eq!(
+        (&banner, &*garbage),
+        (b"banner first", &b"\x00garbage\xff"[..])
+    );
     let (facts, end) = rig.client.reports.wait_closed();
-    assert_eq!((end.reason, facts.authority, facts.direction), (CloseReason::Finished, None, Direction::Outbound));
+    assert_eq!(
+        (end.reason, facts.authority, facts.direction),
+        (CloseReason::Finished, None, Direction::Outbound)
+    );
     assert_eq!((end.transferred.received, end.transferred.sent), (9, 12));
 }
 
@@ -40,8 +46,14 @@ fn unknown_destinations_pass_untouched() {
 #[test]
 fn plaintext_arrives_without_identity_and_with_its_address() {
     let rig = Rig::new();
-    let details = WorkloadDetails { protocol: Protocol::Tcp, ..(*workload("server", 2)).clone() };
-    rig.apply([Update::Workload(Arc::new(Workload::new(uid("server"), details)))]);
+    let details = WorkloadDetails {
+        protocol: Protocol::Tcp,
+        ..(*workload("server", 2)).clone()
+    };
+    rig.apply([Update::Workload(Arc::new(Workload::new(
+        uid("server"),
+        details,
+    )))]);
     rig.client.wait_for_engine();
     let listener = rig.listen();
 
@@ -55,8 +67,14 @@ fn plaintext_arrives_without_identity_and_with_its_address() {
     assert_eq!((&received, seen), (b"plain", rig.client.ip));
     let (inbound, end) = rig.server.reports.wait_closed();
     assert_eq!(inbound.direction, Direction::InboundPlaintext);
-    assert_eq!((inbound.source_identity, end.reason), (None, CloseReason::Finished));
-    assert_eq!(inbound.original_destination.socket_addr(), listener.local_addr().unwrap());
+    assert_eq!(
+        (inbound.source_identity, end.reason),
+        (None, CloseReason::Finished)
+    );
+    assert_eq!(
+        inbound.original_destination.socket_addr(),
+        listener.local_addr().unwrap()
+    );
 }
 
 /// A port that nobody listens on refuses, at both ends, with the reason.
@@ -71,7 +89,10 @@ fn a_refused_connect_is_a_reset_with_its_reason() {
     let (_, outbound) = rig.client.reports.wait_closed();
     let (_, inbound) = rig.server.reports.wait_closed();
     assert_eq!(outbound.reason, CloseReason::TunnelRefused);
-    assert_eq!(outbound.detail.as_deref(), Some("http status: 503 (connect_failed)"));
+    assert_eq!(
+        outbound.detail.as_deref(),
+        Some("http status: 503 (connect_failed)")
+    );
     assert_eq!(inbound.reason, CloseReason::ConnectFailed);
 }
 
@@ -82,12 +103,24 @@ fn own_ports_are_refused_as_recursion() {
     let own = ["127.0.0.1".parse().unwrap(), rig.client.ip];
     for target in own.map(|ip| SocketAddr::new(ip, 15001)) {
         rig.client.connect_refused(target);
-        let reports = rig.client.reports.wait_until(|reports| !reports.failed.is_empty());
-        assert_eq!(reports.failed.last().unwrap().1.reason, CloseReason::Recursion, "{target}");
+        let reports = rig
+            .client
+            .reports
+            .wait_until(|reports| !reports.failed.is_empty());
+        assert_eq!(
+            reports.failed.last().unwrap().1.reason,
+            CloseReason::Recursion,
+            "{target}"
+        );
     }
     for port in [15001, 15006, 15008] {
-        rig.client.connect_refused(SocketAddr::new(rig.server.ip, port));
+        rig.client
+            .connect_refused(SocketAddr::new(rig.server.ip, port));
         let (_, end) = rig.client.reports.wait_closed();
-        assert_eq!(end.detail.as_deref(), Some("http status: 503 (recursion)"), "{port}");
+        assert_eq!(
+            end.detail.as_deref(),
+            Some("http status: 503 (recursion)"),
+            "{port}"
+        );
     }
 }

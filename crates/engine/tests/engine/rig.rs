@@ -57,7 +57,6 @@ pub struct Pod {
 pub struct Rig {
     pub client: Pod,
     pub server: Pod,
-    pub authority: Arc<Authority>,
     store: Mutex<Store>,
 }
 
@@ -70,7 +69,11 @@ pub struct Wish {
 
 impl Default for Wish {
     fn default() -> Self {
-        Self { settings: Settings::default(), workers: 1, is_server_known: true }
+        Self {
+            settings: Settings::default(),
+            workers: 1,
+            is_server_known: true,
+        }
     }
 }
 
@@ -98,13 +101,25 @@ impl Rig {
                 telemetry: reports.clone(),
             };
             let engine = Engine::start(wish.workers, &shared).unwrap();
-            Pod { name, ip: ip(number), netns, engine, shared, reports, certificates }
+            Pod {
+                name,
+                ip: ip(number),
+                netns,
+                engine,
+                shared,
+                reports,
+                certificates,
+            }
         };
         let client = pod("client", 1, client_netns);
         let server = pod("server", 2, server_netns);
         client.capture();
         server.capture();
-        Self { client, server, authority, store: Mutex::new(store) }
+        Self {
+            client,
+            server,
+            store: Mutex::new(store),
+        }
     }
 
     /// Publishes a change and tells both engines.
@@ -126,16 +141,23 @@ impl Rig {
     /// A listening application in the server's pod.
     pub fn listen(&self) -> TcpListener {
         let server = self.server.ip;
-        self.server.inside(move || TcpListener::bind((server, 0)).unwrap())
+        self.server
+            .inside(move || TcpListener::bind((server, 0)).unwrap())
     }
 
     /// A connection of the client's application to the server's, both ends.
     pub fn connect(&self, listener: &TcpListener) -> (TcpStream, TcpStream) {
         let client = self.client.connect(listener.local_addr().unwrap());
         let mut ready = [PollFd::new(listener, PollFlags::IN)];
-        let patience = Timespec { tv_sec: 5, tv_nsec: 0 };
+        let patience = Timespec {
+            tv_sec: 5,
+            tv_nsec: 0,
+        };
         if poll(&mut ready, Some(&patience)).unwrap() == 0 {
-            panic!("nothing arrived: {} {}", self.client.reports, self.server.reports);
+            panic!(
+                "nothing arrived: {} {}",
+                self.client.reports, self.server.reports
+            );
         }
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(PATIENCE)).unwrap();
@@ -169,7 +191,10 @@ impl Pod {
     /// How a connection ends that is refused, whether before or after `connect` returns.
     pub fn connect_refused(&self, to: SocketAddr) -> io::ErrorKind {
         let read = |mut stream: TcpStream| stream.read(&mut [0; 8]);
-        self.try_connect(to).and_then(read).expect_err("refused").kind()
+        self.try_connect(to)
+            .and_then(read)
+            .expect_err("refused")
+            .kind()
     }
 
     /// What the pod's engine was started with.
@@ -187,7 +212,11 @@ impl Pod {
     pub fn wait_for_active(&self, count: usize) {
         let deadline = Instant::now() + PATIENCE;
         while self.engine.active() != count {
-            assert!(Instant::now() < deadline, "{} are active, not {count}", self.engine.active());
+            assert!(
+                Instant::now() < deadline,
+                "{} are active, not {count}",
+                self.engine.active()
+            );
             thread::yield_now();
         }
     }
@@ -199,7 +228,9 @@ impl Pod {
 
     /// Serves the pod and redirects its traffic.
     pub fn capture(&self) {
-        self.engine.send(Command::AddWorkload(self.workload())).unwrap();
+        self.engine
+            .send(Command::AddWorkload(self.workload()))
+            .unwrap();
         self.inside(|| run_with_input(&["nft", "-f", "-"], CAPTURE));
     }
 
@@ -244,7 +275,10 @@ fn ip(number: u8) -> IpAddr {
 
 /// A policy for the whole namespace.
 pub fn policy(name: &str, action: Action, matches: impl IntoIterator<Item = Match>) -> Update {
-    let rules = matches.into_iter().map(|one| AllOf(vec![AnyOf(vec![one])])).collect();
+    let rules = matches
+        .into_iter()
+        .map(|one| AllOf(vec![AnyOf(vec![one])]))
+        .collect();
     Update::Policy(Arc::new(Policy {
         key: PolicyKey::new("demo", name),
         scope: Scope::Namespace,
@@ -310,7 +344,10 @@ fn namespace() -> (Namespace, Resident) {
     (namespace, Resident { id, leave, thread })
 }
 
-#[expect(deprecated, reason = "its successor is unsafe, and only our own thread is concerned")]
+#[expect(
+    deprecated,
+    reason = "its successor is unsafe, and only our own thread is concerned"
+)]
 fn unshare() {
     rustix::thread::unshare(rustix::thread::UnshareFlags::NEWNET).expect("root is needed");
 }
@@ -321,8 +358,16 @@ fn ip_command(arguments: &str) {
 }
 
 fn run_with_input(words: &[&str], input: &str) {
-    let mut process =
-        Process::new(words[0]).args(&words[1..]).stdin(Stdio::piped()).spawn().unwrap();
-    process.stdin.take().unwrap().write_all(input.as_bytes()).unwrap();
+    let mut process = Process::new(words[0])
+        .args(&words[1..])
+        .stdin(Stdio::piped())
+        .spawn()
+        .unwrap();
+    process
+        .stdin
+        .take()
+        .unwrap()
+        .write_all(input.as_bytes())
+        .unwrap();
     assert!(process.wait().unwrap().success(), "{words:?}");
 }
