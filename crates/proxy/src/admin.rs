@@ -47,9 +47,16 @@ pub(crate) struct AdminSite {
 impl Site for AdminSite {
     fn answer(&self, asked: &Asked) -> Answer {
         match asked.path.as_str() {
-            "/" => Answer { content_type: "text/html; charset=utf-8", ..Answer::text(StatusCode::OK, INDEX) },
+            "/" => Answer {
+                content_type: "text/html; charset=utf-8",
+                ..Answer::text(StatusCode::OK, INDEX)
+            },
             "/config_dump" => match config_dump::text(self) {
-                Ok(body) => Answer { status: StatusCode::OK, content_type: "application/json", body },
+                Ok(body) => Answer {
+                    status: StatusCode::OK,
+                    content_type: "application/json",
+                    body,
+                },
                 Err(error) => Answer::text(StatusCode::INTERNAL_SERVER_ERROR, format!("{error}\n")),
             },
             "/logging" => logging::answer(&self.log, asked),
@@ -57,7 +64,9 @@ impl Site for AdminSite {
                 self.ending.end(Cause::Asked("/quitquitquit"));
                 Answer::text(StatusCode::OK, "shutdown now\n")
             }
-            "/quitquitquit" => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method\n"),
+            "/quitquitquit" => {
+                Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method\n")
+            }
             _ => Answer::not_found(),
         }
     }
@@ -78,7 +87,9 @@ impl Site for ReadinessSite {
                     Answer::text(StatusCode::INTERNAL_SERVER_ERROR, text)
                 }
             }
-            ("/healthz/ready", _) => Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method\n"),
+            ("/healthz/ready", _) => {
+                Answer::text(StatusCode::METHOD_NOT_ALLOWED, "Invalid HTTP method\n")
+            }
             _ => Answer::not_found(),
         }
     }

@@ -17,7 +17,11 @@ impl Backoff {
     /// Waits of `first`, twice that, and so on up to `cap`.
     #[must_use]
     pub fn new(first: Duration, cap: Duration) -> Self {
-        Self { first, cap, next: first }
+        Self {
+            first,
+            cap,
+            next: first,
+        }
     }
 
     /// The next wait; `draw` in `0.0..1.0` shortens it by up to a fifth.

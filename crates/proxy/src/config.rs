@@ -184,7 +184,9 @@ impl Config {
         refuse_unsupported(&env)?;
         let mode = mode(&env)?;
         let is_shared = matches!(mode, Mode::Shared { .. });
-        let cluster_id = env.text("ISTIO_META_CLUSTER_ID").or_else(|| env.text("CLUSTER_ID"));
+        let cluster_id = env
+            .text("ISTIO_META_CLUSTER_ID")
+            .or_else(|| env.text("CLUSTER_ID"));
         Ok(Self {
             network: env.text_or("NETWORK", ""),
             node_name: env.text("NODE_NAME").map(str::to_owned),
@@ -193,7 +195,9 @@ impl Config {
             discovery: control::endpoint(&env, &control::DISCOVERY, machine)?,
             authority: control::endpoint(&env, &control::AUTHORITY, machine)?,
             token: control::token(&env, machine),
-            certificate_lifetime: env.duration("SECRET_TTL")?.unwrap_or(Duration::from_secs(86_400)),
+            certificate_lifetime: env
+                .duration("SECRET_TTL")?
+                .unwrap_or(Duration::from_secs(86_400)),
             post_quantum: post_quantum(&env)?,
             sockets: sockets(&env, is_shared)?,
             tunnels: tunnels(&env)?,
@@ -229,7 +233,9 @@ fn mode(env: &Environment<'_>) -> Result<Mode, ConfigError> {
     match env.text("PROXY_MODE").unwrap_or("shared") {
         "shared" => {
             let socket = env.text_or("INPOD_UDS", "/var/run/ztunnel/ztunnel.sock");
-            Ok(Mode::Shared { zds_socket: socket.into() })
+            Ok(Mode::Shared {
+                zds_socket: socket.into(),
+            })
         }
         "dedicated" => {
             let parts: Vec<&str> = env.text(WORKLOAD).unwrap_or_default().split('/').collect();
@@ -243,7 +249,10 @@ fn mode(env: &Environment<'_>) -> Result<Mode, ConfigError> {
                         },
                     })
                 }
-                _ => Err(env.error(WORKLOAD, "is not of the form <namespace>/<pod>/<service account>")),
+                _ => Err(env.error(
+                    WORKLOAD,
+                    "is not of the form <namespace>/<pod>/<service account>",
+                )),
             }
         }
         _ => Err(env.error("PROXY_MODE", "is neither shared nor dedicated")),
@@ -254,8 +263,12 @@ fn sockets(env: &Environment<'_>, is_shared: bool) -> Result<Sockets, ConfigErro
     // 0x539: the mark that the capture rules in every pod let pass.
     let default_mark = if is_shared { 1337 } else { 0 };
     let keepalive = Keepalive {
-        idle: env.duration("KEEPALIVE_TIME")?.unwrap_or(Duration::from_secs(180)),
-        interval: env.duration("KEEPALIVE_INTERVAL")?.unwrap_or(Duration::from_secs(180)),
+        idle: env
+            .duration("KEEPALIVE_TIME")?
+            .unwrap_or(Duration::from_secs(180)),
+        interval: env
+            .duration("KEEPALIVE_INTERVAL")?
+            .unwrap_or(Duration::from_secs(180)),
         retries: env.parsed("KEEPALIVE_RETRIES")?.unwrap_or(9),
     };
     Ok(Sockets {
@@ -277,14 +290,23 @@ const FRAMES: RangeInclusive<u32> = 16_384..=16_777_215;
 fn tunnels(env: &Environment<'_>) -> Result<Tunnels, ConfigError> {
     let size = |name: &str, default: u32, range: RangeInclusive<u32>| {
         let bytes = env.parsed(name)?.unwrap_or(default);
-        if range.contains(&bytes) { Ok(bytes) } else { Err(env.error(name, "is outside what HTTP/2 allows")) }
+        if range.contains(&bytes) {
+            Ok(bytes)
+        } else {
+            Err(env.error(name, "is outside what HTTP/2 allows"))
+        }
     };
     Ok(Tunnels {
         stream_window_bytes: size("HTTP2_STREAM_WINDOW_SIZE", 4 << 20, WINDOWS)?,
         connection_window_bytes: size("HTTP2_CONNECTION_WINDOW_SIZE", 16 << 20, WINDOWS)?,
         frame_bytes: size("HTTP2_FRAME_SIZE", 1 << 20, FRAMES)?,
-        streams_each: env.parsed("POOL_MAX_STREAMS_PER_CONNECTION")?.unwrap_or(100).max(1),
-        unused_release: env.duration("POOL_UNUSED_RELEASE_TIMEOUT")?.unwrap_or(Duration::from_secs(300)),
+        streams_each: env
+            .parsed("POOL_MAX_STREAMS_PER_CONNECTION")?
+            .unwrap_or(100)
+            .max(1),
+        unused_release: env
+            .duration("POOL_UNUSED_RELEASE_TIMEOUT")?
+            .unwrap_or(Duration::from_secs(300)),
     })
 }
 
@@ -330,11 +352,17 @@ fn own(env: &Environment<'_>) -> Own {
 }
 
 fn metadata(env: &Environment<'_>) -> Result<BTreeMap<String, serde_json::Value>, ConfigError> {
-    let mut all: BTreeMap<String, serde_json::Value> =
-        env.with_prefix("ISTIO_META_").map(|(name, value)| (name.to_owned(), value.into())).collect();
+    let mut all: BTreeMap<String, serde_json::Value> = env
+        .with_prefix("ISTIO_META_")
+        .map(|(name, value)| (name.to_owned(), value.into()))
+        .collect();
     for (name, value) in env.with_prefix("ISTIO_METAJSON_") {
-        let parsed = serde_json::from_str(value)
-            .map_err(|e| env.error(&format!("ISTIO_METAJSON_{name}"), &format!("is no JSON: {e}")))?;
+        let parsed = serde_json::from_str(value).map_err(|e| {
+            env.error(
+                &format!("ISTIO_METAJSON_{name}"),
+                &format!("is no JSON: {e}"),
+            )
+        })?;
         all.insert(name.to_owned(), parsed);
     }
     Ok(all)

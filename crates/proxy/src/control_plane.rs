@@ -41,8 +41,13 @@ pub(crate) fn node(config: &Config) -> Node {
     metadata.insert("NAME".to_owned(), text(name));
     metadata.insert("NAMESPACE".to_owned(), text(namespace));
     metadata.insert("INSTANCE_IPS".to_owned(), text(ip));
-    metadata.insert("NODE_NAME".to_owned(), text(config.node_name.as_deref().unwrap_or_default()));
-    metadata.entry("CLUSTER_ID".to_owned()).or_insert_with(|| text(&config.cluster_id));
+    metadata.insert(
+        "NODE_NAME".to_owned(),
+        text(config.node_name.as_deref().unwrap_or_default()),
+    );
+    metadata
+        .entry("CLUSTER_ID".to_owned())
+        .or_insert_with(|| text(&config.cluster_id));
     Node {
         id: format!("ztunnel~{ip}~{name}.{namespace}~{namespace}.svc.cluster.local"),
         metadata: Some(structure(&metadata)),
@@ -51,7 +56,12 @@ pub(crate) fn node(config: &Config) -> Node {
 }
 
 fn structure(values: &BTreeMap<String, serde_json::Value>) -> Struct {
-    Struct { fields: values.iter().map(|(name, value)| (name.clone(), wire_value(value))).collect() }
+    Struct {
+        fields: values
+            .iter()
+            .map(|(name, value)| (name.clone(), wire_value(value)))
+            .collect(),
+    }
 }
 
 fn wire_value(value: &serde_json::Value) -> Value {
@@ -61,9 +71,14 @@ fn wire_value(value: &serde_json::Value) -> Value {
         Json::Bool(flag) => Kind::BoolValue(*flag),
         Json::Number(number) => Kind::NumberValue(number.as_f64().unwrap_or_default()),
         Json::String(text) => Kind::StringValue(text.clone()),
-        Json::Array(values) => Kind::ListValue(ListValue { values: values.iter().map(wire_value).collect() }),
+        Json::Array(values) => Kind::ListValue(ListValue {
+            values: values.iter().map(wire_value).collect(),
+        }),
         Json::Object(fields) => Kind::StructValue(Struct {
-            fields: fields.iter().map(|(name, value)| (name.clone(), wire_value(value))).collect(),
+            fields: fields
+                .iter()
+                .map(|(name, value)| (name.clone(), wire_value(value)))
+                .collect(),
         }),
     };
     Value { kind: Some(kind) }
@@ -78,7 +93,8 @@ fn token(source: &TokenSource) -> Result<Option<String>, String> {
 }
 
 fn read_token(path: &Path) -> Result<String, String> {
-    let text = std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| format!("{}: {error}", path.display()))?;
     // Editors end files with a newline, which no header may have.
     match text.trim_end() {
         "" => Err(format!("{} is empty", path.display())),
@@ -102,20 +118,35 @@ mod tests {
             ("CLUSTER_ID", "Kubernetes"),
             ("ISTIO_META_ENABLE_HBONE", "true"),
         ];
-        let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-        let machine = Machine { logical_cpus: 1, exists: &|_| false };
+        let variables = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
+        let machine = Machine {
+            logical_cpus: 1,
+            exists: &|_| false,
+        };
         let config = Config::from_environment(&variables, &machine).unwrap();
 
         let node = node(&config);
 
-        assert_eq!(node.id, "ztunnel~198.18.0.2~ztunnel-node-1.istio-system~istio-system.svc.cluster.local");
+        assert_eq!(
+            node.id,
+            "ztunnel~198.18.0.2~ztunnel-node-1.istio-system~istio-system.svc.cluster.local"
+        );
         let fields = node.metadata.unwrap().fields;
         let text = |name: &str| match fields[name].kind.as_ref() {
             Some(Kind::StringValue(text)) => text.clone(),
             _ => String::new(),
         };
-        assert_eq!((text("NODE_NAME"), text("CLUSTER_ID")), ("node-1".to_owned(), "Kubernetes".to_owned()));
-        assert_eq!((text("INSTANCE_IPS"), text("ENABLE_HBONE")), ("198.18.0.2".to_owned(), "true".to_owned()));
+        assert_eq!(
+            (text("NODE_NAME"), text("CLUSTER_ID")),
+            ("node-1".to_owned(), "Kubernetes".to_owned())
+        );
+        assert_eq!(
+            (text("INSTANCE_IPS"), text("ENABLE_HBONE")),
+            ("198.18.0.2".to_owned(), "true".to_owned())
+        );
     }
 
     /// A token file is read without its final newline; an empty one is an error, not an empty token.

@@ -20,7 +20,10 @@ pub(crate) struct EngineHost {
 
 impl Host for EngineHost {
     fn start(&mut self, pod: &Pod) -> Result<(), StartError> {
-        let listeners = pod.listeners.iter().map(|(kind, socket)| Ok((*kind, copy(socket)?)));
+        let listeners = pod
+            .listeners
+            .iter()
+            .map(|(kind, socket)| Ok((*kind, copy(socket)?)));
         let netns = Namespace::from_descriptor(copy(&pod.namespace)?)
             .map_err(|e| StartError(format!("cannot use the pod's network namespace: {e}")))?;
         let command = AddWorkload {
@@ -35,7 +38,9 @@ impl Host for EngineHost {
 
     fn stop(&mut self, uid: &str) {
         // An engine that is stopped serves nobody.
-        let _ = self.engine.send(Command::RemoveWorkload { uid: uid.into() });
+        let _ = self
+            .engine
+            .send(Command::RemoveWorkload { uid: uid.into() });
     }
 
     fn retire(&mut self) {

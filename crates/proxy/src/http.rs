@@ -45,7 +45,11 @@ pub(crate) struct Answer {
 impl Answer {
     /// Plain text.
     pub(crate) fn text(status: StatusCode, body: impl Into<String>) -> Self {
-        Self { status, content_type: "text/plain; charset=utf-8", body: body.into() }
+        Self {
+            status,
+            content_type: "text/plain; charset=utf-8",
+            body: body.into(),
+        }
     }
 
     /// Nothing here.
@@ -86,7 +90,9 @@ pub(crate) fn bind(port: u16, reach: Reach, ipv6: bool) -> io::Result<Vec<TcpLis
             Ok(listeners)
         }
         Reach::Everyone if ipv6 => match listen((Ipv6Addr::UNSPECIFIED, port).into()) {
-            Err(error) if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) => {
+            Err(error)
+                if error.raw_os_error() == Some(rustix::io::Errno::AFNOSUPPORT.raw_os_error()) =>
+            {
                 Ok(vec![listen((Ipv4Addr::UNSPECIFIED, port).into())?])
             }
             listener => Ok(vec![listener?]),
@@ -96,7 +102,11 @@ pub(crate) fn bind(port: u16, reach: Reach, ipv6: bool) -> io::Result<Vec<TcpLis
 }
 
 fn listen(address: SocketAddr) -> io::Result<TcpListener> {
-    let socket = Socket::new(Domain::for_address(address), Type::STREAM.nonblocking(), Some(Protocol::TCP))?;
+    let socket = Socket::new(
+        Domain::for_address(address),
+        Type::STREAM.nonblocking(),
+        Some(Protocol::TCP),
+    )?;
     if address.is_ipv6() {
         socket.set_only_v6(!address.ip().is_unspecified())?;
     }
@@ -131,7 +141,12 @@ async fn serve_one(stream: TokioIo<tokio::net::TcpStream>, site: Arc<dyn Site>) 
         async move {
             // A dump of a large mesh must not hold up discovery, which shares this thread.
             let answer = tokio::task::spawn_blocking(move || site.answer(&asked)).await;
-            let bug = |_| Answer::text(StatusCode::INTERNAL_SERVER_ERROR, "this page has a defect\n");
+            let bug = |_| {
+                Answer::text(
+                    StatusCode::INTERNAL_SERVER_ERROR,
+                    "this page has a defect\n",
+                )
+            };
             Ok::<_, Infallible>(response(answer.unwrap_or_else(bug)))
         }
     });
@@ -158,6 +173,8 @@ fn asked(request: &Request<Incoming>) -> Asked {
 fn response(answer: Answer) -> Response<Full<Bytes>> {
     let mut response = Response::new(Full::new(Bytes::from(answer.body)));
     *response.status_mut() = answer.status;
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
+    response
+        .headers_mut()
+        .insert(CONTENT_TYPE, HeaderValue::from_static(answer.content_type));
     response
 }

@@ -59,11 +59,19 @@ pub fn run(variables: &BTreeMap<String, String>) -> i32 {
             return FAILED;
         }
     };
-    let log = Log::new(lines.clone(), config.logging.filter.clone(), config.logging.format);
+    let log = Log::new(
+        lines.clone(),
+        config.logging.filter.clone(),
+        config.logging.format,
+    );
     let code = match run_with(config, &log, lines) {
         Ok(()) => DRAINED,
         Err(error) => {
-            log.error(TARGET, "node proxy ends", &[("error", Value::Text(&error.to_string()))]);
+            log.error(
+                TARGET,
+                "node proxy ends",
+                &[("error", Value::Text(&error.to_string()))],
+            );
             FAILED
         }
     };
@@ -75,7 +83,10 @@ pub fn run(variables: &BTreeMap<String, String>) -> i32 {
 #[derive(Debug, thiserror::Error)]
 enum LifeError {
     #[error("{what}: {source}")]
-    Start { what: &'static str, source: io::Error },
+    Start {
+        what: &'static str,
+        source: io::Error,
+    },
     #[error("failed to bind to port {port}: {source}")]
     Bind { port: u16, source: io::Error },
     #[error("workload cannot be served: {0}")]
@@ -170,7 +181,18 @@ impl Process {
             interrupt: signal(SignalKind::interrupt()).map_err(starting("signal handler"))?,
         };
         let synced = control.synced;
-        Ok(Self { config, log, readiness, engine, workloads, synced, causes, signals, tasks, servers })
+        Ok(Self {
+            config,
+            log,
+            readiness,
+            engine,
+            workloads,
+            synced,
+            causes,
+            signals,
+            tasks,
+            servers,
+        })
     }
 
     /// Serves until there is a cause to end, then drains.
@@ -239,7 +261,12 @@ impl Control {
         let engine = Arc::clone(&self.engine);
         // An engine that is stopped needs no news.
         let on_change = Box::new(move || drop(engine.send(Command::CertificatesChanged)));
-        let keeper = Keeper::new(self.certificates.clone(), self.authority(), on_change, self.log.clone());
+        let keeper = Keeper::new(
+            self.certificates.clone(),
+            self.authority(),
+            on_change,
+            self.log.clone(),
+        );
         tasks.spawn(async move {
             keeper.run().await;
             "certificates"
@@ -262,7 +289,11 @@ impl Control {
 
     fn discover(&self, tasks: &mut JoinSet<&'static str>, store: Store) {
         let Some(endpoint) = &self.config.discovery else {
-            self.log.warn(TARGET, "discovery is switched off; only unknown destinations are reached", &[]);
+            self.log.warn(
+                TARGET,
+                "discovery is switched off; only unknown destinations are reached",
+                &[],
+            );
             self.readiness.set(Part::StateManager, true);
             self.synced.notify_one();
             return;
@@ -276,7 +307,12 @@ impl Control {
             log: self.log.clone(),
         };
         let server = control_plane::server(endpoint, &self.config);
-        let client = DiscoveryClient::new(server, control_plane::node(&self.config), store, Arc::new(observer));
+        let client = DiscoveryClient::new(
+            server,
+            control_plane::node(&self.config),
+            store,
+            Arc::new(observer),
+        );
         tasks.spawn(async move {
             client.run().await;
             "discovery"
@@ -286,11 +322,21 @@ impl Control {
     fn authority(&self) -> Authority {
         let config = &self.config;
         let client = config.authority.as_ref().map(|endpoint| {
-            AuthorityClient::new(control_plane::server(endpoint, config), config.certificate_lifetime)
+            AuthorityClient::new(
+                control_plane::server(endpoint, config),
+                config.certificate_lifetime,
+            )
         });
-        let key_exchange =
-            if config.post_quantum { KeyExchange::PostQuantumOnly } else { KeyExchange::ClassicalFirst };
-        Authority { client, impersonates: matches!(config.mode, Mode::Shared { .. }), key_exchange }
+        let key_exchange = if config.post_quantum {
+            KeyExchange::PostQuantumOnly
+        } else {
+            KeyExchange::ClassicalFirst
+        };
+        Authority {
+            client,
+            impersonates: matches!(config.mode, Mode::Shared { .. }),
+            key_exchange,
+        }
     }
 }
 
@@ -304,9 +350,19 @@ fn parts(config: &Config) -> Vec<Part> {
 /// Thousands of connections need thousands of descriptors; the soft limit is often 1024.
 fn raise_descriptor_limit(log: &Log) {
     let limit = getrlimit(Resource::Nofile);
-    let raised = setrlimit(Resource::Nofile, Rlimit { current: limit.maximum, maximum: limit.maximum });
+    let raised = setrlimit(
+        Resource::Nofile,
+        Rlimit {
+            current: limit.maximum,
+            maximum: limit.maximum,
+        },
+    );
     if let Err(error) = raised {
-        log.warn(TARGET, "limit of descriptors cannot be raised", &[("error", Value::Bare(&error))]);
+        log.warn(
+            TARGET,
+            "limit of descriptors cannot be raised",
+            &[("error", Value::Bare(&error))],
+        );
     }
 }
 

@@ -68,8 +68,15 @@ impl Log {
     /// A log that writes to `lines` what `filter` lets pass.
     #[must_use]
     pub fn new(lines: LineQueue, filter: Filter, format: Format) -> Self {
-        let shared = Shared { initial: filter.clone(), filter: ArcSwap::from_pointee(filter), format, lines };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            initial: filter.clone(),
+            filter: ArcSwap::from_pointee(filter),
+            format,
+            lines,
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 
     /// Whether a record of this level and target would be written. Cheap.
@@ -82,28 +89,50 @@ impl Log {
     pub fn write(&self, record: &Record<'_>) {
         if self.is_enabled(record.level, record.target) {
             let now = Timestamp(SystemTime::now());
-            self.shared.lines.push(format::line(self.shared.format, now, record));
+            self.shared
+                .lines
+                .push(format::line(self.shared.format, now, record));
         }
     }
 
     /// Something an operator acts on.
     pub fn info(&self, target: &'static str, message: &'static str, fields: &[(&str, Value<'_>)]) {
-        self.write(&Record { level: Level::Info, target, message, fields });
+        self.write(&Record {
+            level: Level::Info,
+            target,
+            message,
+            fields,
+        });
     }
 
     /// Something that went wrong and is being dealt with.
     pub fn warn(&self, target: &'static str, message: &'static str, fields: &[(&str, Value<'_>)]) {
-        self.write(&Record { level: Level::Warn, target, message, fields });
+        self.write(&Record {
+            level: Level::Warn,
+            target,
+            message,
+            fields,
+        });
     }
 
     /// Something that went wrong.
     pub fn error(&self, target: &'static str, message: &'static str, fields: &[(&str, Value<'_>)]) {
-        self.write(&Record { level: Level::Error, target, message, fields });
+        self.write(&Record {
+            level: Level::Error,
+            target,
+            message,
+            fields,
+        });
     }
 
     /// Something for the one who debugs.
     pub fn debug(&self, target: &'static str, message: &'static str, fields: &[(&str, Value<'_>)]) {
-        self.write(&Record { level: Level::Debug, target, message, fields });
+        self.write(&Record {
+            level: Level::Debug,
+            target,
+            message,
+            fields,
+        });
     }
 
     /// The filter in force.
@@ -132,6 +161,9 @@ pub(crate) mod testing {
     /// A log whose lines stay in memory.
     pub(crate) fn captured(format: Format) -> (Log, Receiver<Vec<u8>>) {
         let (lines, receiver) = LineQueue::bounded(100);
-        (Log::new(lines, "trace".parse::<Filter>().unwrap(), format), receiver)
+        (
+            Log::new(lines, "trace".parse::<Filter>().unwrap(), format),
+            receiver,
+        )
     }
 }

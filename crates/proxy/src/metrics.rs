@@ -6,6 +6,6 @@ mod page;
 mod traffic;
 
 pub(crate) use exposition::{Exposition, Kind, push_label};
-pub(crate) use labels::{ConnectionLabels, Side, Reporter, ServiceLabels};
+pub(crate) use labels::{ConnectionLabels, Reporter, ServiceLabels, Side};
 pub(crate) use page::{MetricsSite, Section};
 pub(crate) use traffic::Traffic;

@@ -21,7 +21,10 @@ pub(crate) struct FlowTelemetry {
 impl FlowTelemetry {
     /// For this many workers.
     pub(crate) fn new(workers: usize, log: Log) -> Self {
-        Self { traffic: Traffic::new(workers), log }
+        Self {
+            traffic: Traffic::new(workers),
+            log,
+        }
     }
 
     /// The counters, for the metrics page.

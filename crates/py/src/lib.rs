@@ -20,17 +20,20 @@ mod _core {
     /// Run a node proxy with these environment variables until it is told to end.
     ///
     /// Blocking: for the life of the proxy, with the GIL released. SIGTERM and SIGINT drain it;
-    /// a handler installed in Python for either stops working.
+    /// called on the main thread, it takes Python's own handler of SIGINT away for good.
     ///
     /// Returns the exit code of the process: 0 after a drain, 2 for a bad setting (which is
     /// printed), 1 for everything else.
     ///
     /// Raises:
-    ///     RuntimeError: a defect; the proxy panicked.
+    ///     `RuntimeError`: a defect; the proxy panicked.
     #[pyfunction]
     fn run(py: Python<'_>, env: BTreeMap<String, String>) -> PyResult<i32> {
+        leave_interrupts_to_rust(py);
         py.detach(move || catch_unwind(AssertUnwindSafe(|| ambimesh_proxy::run(&env))))
-            .map_err(|panic| PyRuntimeError::new_err(format!("node proxy panicked: {}", text(&*panic))))
+            .map_err(|panic| {
+                PyRuntimeError::new_err(format!("node proxy panicked: {}", text(&*panic)))
+            })
     }
 
     /// Describe this build: version, profile, cryptographic provider, and whether it is FIPS.
@@ -45,8 +48,20 @@ mod _core {
         Ok(described)
     }
 
+    /// Takes Python's handler of SIGINT away: it would be called as well, and turn an orderly end
+    /// into a `KeyboardInterrupt`.
+    fn leave_interrupts_to_rust(py: Python<'_>) {
+        // Fails outside the main thread, where Python's handler belongs to whoever called us.
+        let _ = py.import("_signal").and_then(|module| {
+            let handler = (module.getattr("SIGINT")?, module.getattr("SIG_DFL")?);
+            module.call_method1("signal", handler).map(drop)
+        });
+    }
+
     fn text(panic: &(dyn Any + Send)) -> &str {
         let literal = panic.downcast_ref::<&str>().copied();
-        literal.or_else(|| panic.downcast_ref::<String>().map(String::as_str)).unwrap_or("no message")
+        literal
+            .or_else(|| panic.downcast_ref::<String>().map(String::as_str))
+            .unwrap_or("no message")
     }
 }

@@ -20,3 +20,4 @@ pub use provider::{KeyExchange, module_name};
 pub use request::{CertificateRequest, RequestError};
 pub use session::{Handshake, Session, Step, sealed_len};
 pub use svid::{Certificate, Svid, SvidParts, Validity};
+pub use verify::PeerRefused;

@@ -28,6 +28,7 @@ pub struct Handshake {
     connection: Connection,
     unread: Vec<u8>,
     early: Vec<u8>,
+    has_failed: bool,
 }
 
 /// An established session: opens and seals records.
@@ -38,6 +39,10 @@ pub struct Session {
     /// Plaintext that was opened together with the end of the handshake.
     early: Vec<u8>,
     peer: Option<Identity>,
+    /// After an error rustls must not be asked again: it would panic.
+    has_failed: bool,
+    /// Our side has ended: nothing may be sealed.
+    has_closed: bool,
 }
 
 enum Connection {
@@ -82,6 +87,7 @@ impl Handshake {
             connection: Connection::Client(Box::new(connection)),
             unread: Vec::new(),
             early: Vec::new(),
+            has_failed: false,
         })
     }
 
@@ -95,6 +101,7 @@ impl Handshake {
             connection: Connection::Server(Box::new(connection)),
             unread: Vec::new(),
             early: Vec::new(),
+            has_failed: false,
         })
     }
 
@@ -103,14 +110,20 @@ impl Handshake {
     /// # Errors
     /// The handshake failed; `output` may hold an alert that is worth sending.
     pub fn advance(&mut self, input: &[u8], output: &mut Vec<u8>) -> Result<Step, TlsError> {
+        if self.has_failed {
+            return Err(FAILED);
+        }
         if self.unread.len() + input.len() > MAX_HANDSHAKE_BYTES {
+            self.has_failed = true;
             return Err(TlsError::HandshakeTooLarge {
                 limit: MAX_HANDSHAKE_BYTES,
             });
         }
         self.unread.extend_from_slice(input);
         let (unread, early) = (&mut self.unread, &mut self.early);
-        either!(&mut self.connection, c => c.advance(unread, early, output))
+        let result = either!(&mut self.connection, c => c.advance(unread, early, output));
+        self.has_failed = result.is_err();
+        result
     }
 
     /// Takes the session after [`Step::Done`].
@@ -121,6 +134,9 @@ impl Handshake {
     /// # Errors
     /// The peer does not speak HTTP/2.
     pub fn finish(self) -> Result<Session, TlsError> {
+        if self.has_failed {
+            return Err(FAILED);
+        }
         let common = self.connection.common();
         if common.alpn_protocol() != Some(ALPN) {
             return Err(TlsError::NotHttp2);
@@ -132,6 +148,8 @@ impl Handshake {
             unread: self.unread,
             early: self.early,
             peer,
+            has_failed: false,
+            has_closed: false,
         })
     }
 }
@@ -162,6 +180,9 @@ impl Session {
         plain: &mut Vec<u8>,
         reply: &mut Vec<u8>,
     ) -> Result<bool, TlsError> {
+        if self.has_failed {
+            return Err(FAILED);
+        }
         plain.append(&mut std::mem::take(&mut self.early));
         let (consumed, result) = either!(&mut self.connection, c => c.open(received, plain, reply));
         self.unread.clear();
@@ -170,6 +191,7 @@ impl Session {
         } else {
             self.unread = Vec::new();
         }
+        self.has_failed = result.is_err();
         result
     }
 
@@ -179,8 +201,7 @@ impl Session {
     /// # Errors
     /// The session is closed, or `out` is too small.
     pub fn seal(&mut self, plain: &[u8], out: &mut [u8]) -> Result<usize, TlsError> {
-        let unread = &mut self.unread;
-        either!(&mut self.connection, c => c.write(unread, out, Write::Data(plain)))
+        self.write(out, Write::Data(plain))
     }
 
     /// Writes the orderly end of our side into the front of `out`; returns how many bytes.
@@ -188,8 +209,9 @@ impl Session {
     /// # Errors
     /// As [`Self::seal`].
     pub fn close(&mut self, out: &mut [u8]) -> Result<usize, TlsError> {
-        let unread = &mut self.unread;
-        either!(&mut self.connection, c => c.write(unread, out, Write::Close))
+        let result = self.write(out, Write::Close);
+        self.has_closed = true;
+        result
     }
 
     /// Changes our sending key, as after very much traffic; the next [`Self::seal`] announces it.
@@ -197,8 +219,21 @@ impl Session {
     /// # Errors
     /// The session is closed.
     pub fn refresh_key(&mut self) -> Result<(), TlsError> {
+        if self.has_failed || self.has_closed {
+            return Err(FAILED);
+        }
         let unread = &mut self.unread;
         either!(&mut self.connection, c => c.refresh(unread))
+    }
+
+    fn write(&mut self, out: &mut [u8], write: Write<'_>) -> Result<usize, TlsError> {
+        if self.has_failed || self.has_closed {
+            return Err(FAILED);
+        }
+        let unread = &mut self.unread;
+        let result = either!(&mut self.connection, c => c.write(unread, out, write));
+        self.has_failed = result.is_err();
+        result
     }
 }
 
@@ -390,6 +425,7 @@ impl Records for UnbufferedServerConnection {
     }
 }
 
+const FAILED: TlsError = TlsError::State { wanted: "go on" };
 const TOO_SMALL: TlsError = TlsError::State {
     wanted: "write into so small a buffer",
 };

@@ -60,6 +60,10 @@ impl Call {
 
     /// The next message of the client.
     async fn next<M: Message + Default>(&mut self) -> M {
+        tokio::time::timeout(LIMIT, self.read()).await.unwrap()
+    }
+
+    async fn read<M: Message + Default>(&mut self) -> M {
         loop {
             if let Some((prefix, rest)) = self.buffered.split_first_chunk::<5>() {
                 let length = u32::from_be_bytes(prefix[1..].try_into().unwrap()) as usize;

@@ -25,7 +25,8 @@ def command(home: Path | None, node: str, log_level: str) -> None:
     """Run the agent of one node, inside the node's namespaces. Started by `ambi up`.
 
     Prints READY on standard output when pods can run. It may end and start again at any time:
-    pods and their connections do not notice.
+    pods and their connections do not notice. SIGHUP replaces the node proxy by a new
+    generation; connections of the old one run to their end.
     """
     configure_log(log_level)
     asyncio.run(_run(NodeProcess(find_home(home), node, node_number(node))))
@@ -37,6 +38,7 @@ async def _run(process: NodeProcess) -> None:
     assert task is not None
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, task.cancel)
+    loop.add_signal_handler(signal.SIGHUP, process.replace_proxy)
     try:
         await process.run(started=lambda: click.echo("READY"))
     except asyncio.CancelledError:

@@ -35,7 +35,6 @@ class MeshServer:
         self, handlers: Sequence[grpc.GenericRpcHandler], certificate: ServingCertificate
     ) -> None:
         self._certificate = certificate
-        self._last: tuple[bytes, bytes] = (b"", b"")
         self._server = grpc.aio.server(options=OPTIONS)
         self._server.add_generic_rpc_handlers(handlers)
 
@@ -47,10 +46,7 @@ class MeshServer:
         bound = []
         for endpoint in endpoints:
             # One for each endpoint: gRPC refuses a second port with the same dynamic credentials.
-            credentials = grpc.dynamic_ssl_server_credentials(
-                self._configuration(),
-                self._changed_configuration,  # type: ignore[arg-type]  # None: unchanged to gRPC
-            )
+            credentials = _ChangingCertificate(self._certificate).credentials()
             try:
                 port = self._server.add_secure_port(str(endpoint), credentials)
             except RuntimeError as error:
@@ -64,12 +60,26 @@ class MeshServer:
         """Refuse new calls, give those under way a moment, then end them."""
         await self._server.stop(_DRAIN_SECONDS)
 
+
+class _ChangingCertificate:
+    """What gRPC asks at each handshake of one port, from a thread of its own."""
+
+    def __init__(self, certificate: ServingCertificate) -> None:
+        self._certificate = certificate
+        self._last: tuple[bytes, bytes] = (b"", b"")
+
+    def credentials(self) -> grpc.ServerCredentials:
+        """Give credentials that follow the certificate."""
+        return grpc.dynamic_ssl_server_credentials(
+            self._configuration(),
+            self._changed,  # type: ignore[arg-type]  # None means unchanged to gRPC
+        )
+
     def _configuration(self) -> grpc.ServerCertificateConfiguration:
         self._last = self._certificate.current()
         return grpc.ssl_server_certificate_configuration([self._last])
 
-    def _changed_configuration(self) -> grpc.ServerCertificateConfiguration | None:
-        """Answer gRPC, which asks at each handshake and from a thread of its own."""
+    def _changed(self) -> grpc.ServerCertificateConfiguration | None:
         if self._certificate.current() == self._last:
             return None
         return self._configuration()

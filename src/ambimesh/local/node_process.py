@@ -48,6 +48,7 @@ class NodeProcess:
         self._number = number
         self._tasks = asyncio.TaskGroup()
         self._proxies_heard: asyncio.Queue[int] = asyncio.Queue()
+        self._generations: Generations | None = None
 
     async def run(self, *, started: Callable[[], None]) -> None:
         """Start every part in order and call ``started`` when pods can be run.
@@ -64,6 +65,14 @@ class NodeProcess:
         finally:
             init.close()
             await cluster.close()
+
+    def replace_proxy(self) -> None:
+        """Start a new generation of the node proxy beside the one that accepts.
+
+        The old one ends when its last connection has; no connection is refused in between.
+        """
+        if self._generations is not None:
+            self._generations.replace()
 
     async def _start_parts(self, init: InitClient, cluster: Cluster) -> None:
         network = await init.open_network()
@@ -106,6 +115,7 @@ class NodeProcess:
         # The control plane writes the root certificate when it is up; pods need not wait for it.
         proxies = InitProxies(init, self._settings(mirror, credentials))
         generations = Generations(proxies, retire=zds.retire, clock=time.monotonic)
+        self._generations = generations
 
         async def proxies_when_ready() -> None:
             fresh = asyncio.Event()

@@ -78,7 +78,7 @@ class Generations:
                 self._wanted.clear()
                 await self._start()
 
-    async def replace(self) -> None:
+    def replace(self) -> None:
         """Start a new generation beside the one that accepts, for an upgrade."""
         self._wanted.set()
 

@@ -189,6 +189,7 @@ async def test_watch_list_ends_with_its_bookmark_also_when_empty(api: Api) -> No
 
 async def test_watch_of_a_lost_version_is_an_error_event(api: Api) -> None:
     """410 comes as an event of an answer that is 200, and ends it; also for the future."""
+    _forget_history(api)
     for version in (1, 10**12):
         async with api.watch(f"{MAPS}?watch=true&resourceVersion={version}") as events:
             found = [event async for event in events]

@@ -71,11 +71,11 @@ def test_failed_write_leaves_the_old_file(home: Home, monkeypatch: pytest.Monkey
 def test_default_home_is_the_users(monkeypatch: pytest.MonkeyPatch) -> None:
     """The environment wins; root has a place of the system, others one of their own."""
     monkeypatch.delenv("AMBIMESH_HOME", raising=False)
-    monkeypatch.setenv("HOME", "/home/ada")
+    monkeypatch.setenv("HOME", "/srv/ada")
     monkeypatch.setattr(os, "geteuid", lambda: 0)
     assert homes.default_home() == Path("/var/lib/ambimesh")
     monkeypatch.setattr(os, "geteuid", lambda: 1000)
-    assert homes.default_home() == Path("/home/ada/.local/state/ambimesh")
+    assert homes.default_home() == Path("/srv/ada/.local/state/ambimesh")
     monkeypatch.setenv("AMBIMESH_HOME", "/tmp/mesh")
     assert homes.default_home() == Path("/tmp/mesh")
 

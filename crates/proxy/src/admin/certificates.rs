@@ -40,7 +40,8 @@ pub(super) fn dump(all: &BTreeMap<Identity, View<Svid>>) -> Vec<IdentityDump> {
                 View::Failed(error) => (format!("Unavailable: {error}"), None),
             };
             let certificates = |of: fn(&Svid) -> &[Certificate]| {
-                svid.map(|svid| of(svid).iter().map(CertificateDump::new).collect()).unwrap_or_default()
+                svid.map(|svid| of(svid).iter().map(CertificateDump::new).collect())
+                    .unwrap_or_default()
             };
             IdentityDump {
                 identity: identity.to_string(),
@@ -83,7 +84,11 @@ fn base64(bytes: &[u8]) -> String {
         let group = part(0) << 16 | part(1) << 8 | part(2);
         for (at, shift) in [18, 12, 6, 0].into_iter().enumerate() {
             let letter = ALPHABET[(group >> shift & 63) as usize];
-            text.push(if at <= chunk.len() { char::from(letter) } else { '=' });
+            text.push(if at <= chunk.len() {
+                char::from(letter)
+            } else {
+                '='
+            });
         }
     }
     text
@@ -96,7 +101,13 @@ mod tests {
     /// The test vectors of RFC 4648 §10.
     #[test]
     fn base64_is_the_standard_one() {
-        for (bytes, text) in [("", ""), ("f", "Zg=="), ("fo", "Zm8="), ("foo", "Zm9v"), ("foobar", "Zm9vYmFy")] {
+        for (bytes, text) in [
+            ("", ""),
+            ("f", "Zg=="),
+            ("fo", "Zm8="),
+            ("foo", "Zm9v"),
+            ("foobar", "Zm9vYmFy"),
+        ] {
             assert_eq!(base64(bytes.as_bytes()), text);
         }
     }

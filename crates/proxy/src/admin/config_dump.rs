@@ -8,9 +8,9 @@ use ambimesh_state::Dump;
 use serde::Serialize;
 use serde_json::{Value, json};
 
+use super::AdminSite;
 use super::certificates::{self, IdentityDump};
 use super::connections::{self, PodDump};
-use super::AdminSite;
 use crate::build_info::BuildInfo;
 use crate::config::{Config, Endpoint, Mode, RootSource};
 
@@ -59,7 +59,10 @@ fn config(config: &Config) -> Value {
     let (mode, workload, socket) = match &config.mode {
         Mode::Shared { zds_socket } => ("Shared", None, Some(zds_socket.display().to_string())),
         Mode::Dedicated { workload } => {
-            let name = format!("{}/{}/{}", workload.namespace, workload.name, workload.service_account);
+            let name = format!(
+                "{}/{}/{}",
+                workload.namespace, workload.name, workload.service_account
+            );
             ("Dedicated", Some(name), None)
         }
     };

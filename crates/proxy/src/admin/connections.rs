@@ -52,12 +52,21 @@ pub(super) fn dump(roster: &Roster, open: &[ConnectionSummary]) -> BTreeMap<Stri
                 namespace: entry.name.namespace,
                 service_account: entry.name.service_account,
             };
-            (uid, PodDump { state: entry.state.as_str(), connections: ConnectionsDump::default(), info })
+            (
+                uid,
+                PodDump {
+                    state: entry.state.as_str(),
+                    connections: ConnectionsDump::default(),
+                    info,
+                },
+            )
         })
         .collect();
     for summary in open {
         // A pod that is being removed is no longer in the roster; its connections end in a moment.
-        let Some(pod) = pods.get_mut(&*summary.facts.pod) else { continue };
+        let Some(pod) = pods.get_mut(&*summary.facts.pod) else {
+            continue;
+        };
         match summary.facts.direction {
             Direction::Outbound => pod.connections.outbound.push(connection(summary)),
             Direction::InboundTunnel | Direction::InboundPlaintext => {
@@ -75,7 +84,9 @@ fn connection(summary: &ConnectionSummary) -> ConnectionDump {
         Direction::Outbound => (Some(original), facts.destination.to_string()),
         Direction::InboundTunnel | Direction::InboundPlaintext => {
             let host = facts.authority.as_ref().map(ToString::to_string);
-            let actual = facts.upstream.map_or(original, |upstream| upstream.to_string());
+            let actual = facts
+                .upstream
+                .map_or(original, |upstream| upstream.to_string());
             (host, actual)
         }
     };
@@ -83,7 +94,11 @@ fn connection(summary: &ConnectionSummary) -> ConnectionDump {
         src: facts.source.to_string(),
         original_dst,
         actual_dst,
-        protocol: if facts.authority.is_some() { "HBONE" } else { "TCP" },
+        protocol: if facts.authority.is_some() {
+            "HBONE"
+        } else {
+            "TCP"
+        },
         received_bytes: summary.transferred.received,
         sent_bytes: summary.transferred.sent,
     }

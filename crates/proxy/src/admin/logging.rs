@@ -14,13 +14,20 @@ const USAGE: &str = "usage: POST /logging\t\t\t\t\t\t(To list current level)\n\
 /// Answers one request. Source: node-proxy specification §12.4.
 pub(super) fn answer(log: &Log, asked: &Asked) -> Answer {
     if asked.method != Method::POST {
-        return Answer::text(StatusCode::METHOD_NOT_ALLOWED, format!("Invalid HTTP method\n {USAGE}"));
+        return Answer::text(
+            StatusCode::METHOD_NOT_ALLOWED,
+            format!("Invalid HTTP method\n {USAGE}"),
+        );
     }
     match change(log, &asked.query) {
-        Ok(()) => Answer::text(StatusCode::OK, format!("current log level is {}\n", log.filter())),
-        Err(error) => {
-            Answer::text(StatusCode::BAD_REQUEST, format!("Invalid level provided: {error}\n{USAGE}"))
-        }
+        Ok(()) => Answer::text(
+            StatusCode::OK,
+            format!("current log level is {}\n", log.filter()),
+        ),
+        Err(error) => Answer::text(
+            StatusCode::BAD_REQUEST,
+            format!("Invalid level provided: {error}\n{USAGE}"),
+        ),
     }
 }
 
@@ -35,7 +42,11 @@ fn change(log: &Log, query: &str) -> Result<(), FilterError> {
         return Ok(());
     }
     let resets = parameters.iter().any(|(name, _)| *name == "reset");
-    let mut filter = if resets { log.initial_filter().clone() } else { log.filter() };
+    let mut filter = if resets {
+        log.initial_filter().clone()
+    } else {
+        log.filter()
+    };
     for (_, level) in parameters.iter().filter(|(name, _)| *name == "level") {
         filter = filter.overlaid(level)?;
     }
@@ -49,9 +60,15 @@ fn percent_decoded(text: &str) -> String {
     let mut rest = text.as_bytes();
     while let [first, after @ ..] = rest {
         let digits = after.get(..2).and_then(|d| std::str::from_utf8(d).ok());
-        let byte = digits.filter(|_| *first == b'%').and_then(|d| u8::from_str_radix(d, 16).ok());
+        let byte = digits
+            .filter(|_| *first == b'%')
+            .and_then(|d| u8::from_str_radix(d, 16).ok());
         decoded.push(byte.unwrap_or(*first));
-        rest = if byte.is_some() { after.get(2..).unwrap_or_default() } else { after };
+        rest = if byte.is_some() {
+            after.get(2..).unwrap_or_default()
+        } else {
+            after
+        };
     }
     String::from_utf8_lossy(&decoded).into_owned()
 }
@@ -80,10 +97,19 @@ mod tests {
         let ok = |text: &str| (200, format!("current log level is {text}\n"));
 
         assert_eq!(ask(&log, &Method::POST, ""), ok("info"));
-        assert_eq!(ask(&log, &Method::POST, "level=access%3Ddebug%2Cwarn"), ok("access=debug,warn"));
+        assert_eq!(
+            ask(&log, &Method::POST, "level=access%3Ddebug%2Cwarn"),
+            ok("access=debug,warn")
+        );
         assert!(log.is_enabled(Level::Debug, "access"));
-        assert_eq!(ask(&log, &Method::POST, "level=zds=trace"), ok("access=debug,zds=trace,warn"));
-        assert_eq!(ask(&log, &Method::POST, "reset&level=zds=off"), ok("zds=off,info"));
+        assert_eq!(
+            ask(&log, &Method::POST, "level=zds=trace"),
+            ok("access=debug,zds=trace,warn")
+        );
+        assert_eq!(
+            ask(&log, &Method::POST, "reset&level=zds=off"),
+            ok("zds=off,info")
+        );
         assert_eq!(ask(&log, &Method::POST, "reset=true"), ok("info"));
     }
 
@@ -94,7 +120,10 @@ mod tests {
         let log = Log::new(lines, "info".parse::<Filter>().unwrap(), Format::Text);
 
         let (status, body) = ask(&log, &Method::POST, "level=access");
-        assert!(status == 400 && body.starts_with("Invalid level provided: \"access\""), "{body}");
+        assert!(
+            status == 400 && body.starts_with("Invalid level provided: \"access\""),
+            "{body}"
+        );
         assert_eq!(ask(&log, &Method::GET, "level=debug").0, 405);
         assert_eq!(log.filter().to_string(), "info");
     }

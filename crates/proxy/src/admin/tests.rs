@@ -29,7 +29,11 @@ async fn serve(site: Arc<dyn Site>) -> (SocketAddr, JoinSet<()>) {
 async fn ask(address: SocketAddr, request: &'static str) -> (String, String) {
     let exchange = move || {
         let mut stream = TcpStream::connect(address).unwrap();
-        write!(stream, "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n").unwrap();
+        write!(
+            stream,
+            "{request} HTTP/1.1\r\nhost: x\r\nconnection: close\r\n\r\n"
+        )
+        .unwrap();
         let mut text = String::new();
         stream.read_to_string(&mut text).unwrap();
         text
@@ -42,15 +46,35 @@ async fn ask(address: SocketAddr, request: &'static str) -> (String, String) {
 fn admin() -> (AdminSite, EndReceiver) {
     let (log, _lines) = testing::captured(Format::Text);
     let (ending, causes) = EndSender::channel();
-    let variables = [("AUTH_TOKEN", "very-secret"), ("XDS_ADDRESS", "https://198.18.0.1:15012")];
-    let variables = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
-    let config = Config::from_environment(&variables, &Machine { logical_cpus: 1, exists: &|_| false }).unwrap();
+    let variables = [
+        ("AUTH_TOKEN", "very-secret"),
+        ("XDS_ADDRESS", "https://198.18.0.1:15012"),
+    ];
+    let variables = variables
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
+    let config = Config::from_environment(
+        &variables,
+        &Machine {
+            logical_cpus: 1,
+            exists: &|_| false,
+        },
+    )
+    .unwrap();
     let mut store = Store::new();
-    let details = WorkloadDetails { name: "web-1".into(), namespace: "demo".into(), ..WorkloadDetails::default() };
+    let details = WorkloadDetails {
+        name: "web-1".into(),
+        namespace: "demo".into(),
+        ..WorkloadDetails::default()
+    };
     let workload = Workload::new(WorkloadUid::new("Kubernetes//Pod/demo/web-1"), details);
     store.apply([Update::Workload(Arc::new(workload))], []);
     let certificates = CertificateCache::default();
-    certificates.request(&Identity::new("cluster.local", "demo", "web"), Priority::Warmup);
+    certificates.request(
+        &Identity::new("cluster.local", "demo", "web"),
+        Priority::Warmup,
+    );
     let shared = Shared {
         settings: Arc::default(),
         state: store.published(),
@@ -58,7 +82,11 @@ fn admin() -> (AdminSite, EndReceiver) {
         telemetry: Arc::new(FlowTelemetry::new(1, log.clone())),
     };
     let roster = Roster::default();
-    let name = WorkloadName { namespace: "demo".into(), name: "web-1".into(), service_account: "web".into() };
+    let name = WorkloadName {
+        namespace: "demo".into(),
+        name: "web-1".into(),
+        service_account: "web".into(),
+    };
     roster.started("uid-1", &name);
     let site = AdminSite {
         config: Arc::new(config),
@@ -97,7 +125,10 @@ async fn config_dump_has_istios_keys_and_no_secret() {
     assert_eq!(keys, expected);
     assert_eq!(dump["workloads"][0]["name"], "web-1");
     assert_eq!(dump["workloadState"]["uid-1"]["state"], "Up");
-    assert_eq!(dump["workloadState"]["uid-1"]["info"]["serviceAccount"], "web");
+    assert_eq!(
+        dump["workloadState"]["uid-1"]["info"]["serviceAccount"],
+        "web"
+    );
     assert_eq!(dump["config"]["xdsAddress"], "https://198.18.0.1:15012");
     assert!(!body.contains("very-secret"));
 }
@@ -108,11 +139,17 @@ async fn quitquitquit_wants_a_post() {
     let (site, mut causes) = admin();
     let (address, _servers) = serve(Arc::new(site)).await;
 
-    assert_eq!(ask(address, "GET /quitquitquit").await.0, "HTTP/1.1 405 Method Not Allowed");
+    assert_eq!(
+        ask(address, "GET /quitquitquit").await.0,
+        "HTTP/1.1 405 Method Not Allowed"
+    );
     assert!(causes.try_recv().is_err());
     let answer = ask(address, "POST /quitquitquit").await;
 
-    assert_eq!(answer, ("HTTP/1.1 200 OK".to_owned(), "shutdown now\n".to_owned()));
+    assert_eq!(
+        answer,
+        ("HTTP/1.1 200 OK".to_owned(), "shutdown now\n".to_owned())
+    );
     assert_eq!(causes.try_recv(), Ok(Cause::Asked("/quitquitquit")));
 }
 
@@ -123,9 +160,18 @@ async fn pages_answer_over_the_wire() {
     let (address, _servers) = serve(Arc::new(site)).await;
 
     let answer = ask(address, "POST /logging?level=access%3Ddebug").await;
-    assert_eq!(answer, ("HTTP/1.1 200 OK".to_owned(), "current log level is access=debug,trace\n".to_owned()));
+    assert_eq!(
+        answer,
+        (
+            "HTTP/1.1 200 OK".to_owned(),
+            "current log level is access=debug,trace\n".to_owned()
+        )
+    );
     assert_eq!(ask(address, "GET /").await.0, "HTTP/1.1 200 OK");
-    assert_eq!(ask(address, "GET /missing").await.0, "HTTP/1.1 404 Not Found");
+    assert_eq!(
+        ask(address, "GET /missing").await.0,
+        "HTTP/1.1 404 Not Found"
+    );
 }
 
 /// The probe names what is missing, and is ready when nothing is.
@@ -139,7 +185,10 @@ async fn readiness_names_what_is_missing() {
     let (status, body) = ask(address, "GET /healthz/ready").await;
     assert_eq!(status, "HTTP/1.1 500 Internal Server Error");
     assert_eq!(body, "not ready, pending: proxy, state manager\n");
-    assert_eq!(ask(address, "POST /healthz/ready").await.0, "HTTP/1.1 405 Method Not Allowed");
+    assert_eq!(
+        ask(address, "POST /healthz/ready").await.0,
+        "HTTP/1.1 405 Method Not Allowed"
+    );
     readiness.set(Part::StateManager, true);
     readiness.set(Part::Proxy, true);
 

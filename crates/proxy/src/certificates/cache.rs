@@ -50,14 +50,22 @@ pub(super) struct Wishes {
 
 impl<C> Clone for CertificateCache<C> {
     fn clone(&self) -> Self {
-        Self { shared: Arc::clone(&self.shared) }
+        Self {
+            shared: Arc::clone(&self.shared),
+        }
     }
 }
 
 impl<C> Default for CertificateCache<C> {
     fn default() -> Self {
-        let shared = Shared { views: ArcSwap::default(), wishes: Mutex::default(), changed: Notify::new() };
-        Self { shared: Arc::new(shared) }
+        let shared = Shared {
+            views: ArcSwap::default(),
+            wishes: Mutex::default(),
+            changed: Notify::new(),
+        };
+        Self {
+            shared: Arc::new(shared),
+        }
     }
 }
 
@@ -97,16 +105,33 @@ impl<C> CertificateCache<C> {
     /// Everything known, by identity.
     #[must_use]
     pub fn all(&self) -> BTreeMap<Identity, View<C>> {
-        self.shared.views.load().iter().map(|(identity, view)| (identity.clone(), view.clone())).collect()
+        self.shared
+            .views
+            .load()
+            .iter()
+            .map(|(identity, view)| (identity.clone(), view.clone()))
+            .collect()
     }
 
     fn wish(&self, change: impl FnOnce(&mut Wishes)) {
-        change(&mut self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner));
+        change(
+            &mut self
+                .shared
+                .wishes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        );
         self.shared.changed.notify_one();
     }
 
     pub(super) fn take_wishes(&self) -> Wishes {
-        std::mem::take(&mut *self.shared.wishes.lock().unwrap_or_else(PoisonError::into_inner))
+        std::mem::take(
+            &mut *self
+                .shared
+                .wishes
+                .lock()
+                .unwrap_or_else(PoisonError::into_inner),
+        )
     }
 
     pub(super) async fn wait_wishes(&self) {

@@ -80,7 +80,10 @@ impl<I: Issuer> Keeper<I> {
             self.take_wishes();
             self.expire();
             self.start_fetches();
-            let wake_at = self.schedule.wake_at().unwrap_or_else(|| Instant::now() + IDLE);
+            let wake_at = self
+                .schedule
+                .wake_at()
+                .unwrap_or_else(|| Instant::now() + IDLE);
             tokio::select! {
                 () = self.cache.wait_wishes() => {}
                 () = sleep_until(wake_at) => {}
@@ -111,7 +114,11 @@ impl<I: Issuer> Keeper<I> {
 
     fn expire(&mut self) {
         for identity in self.schedule.take_expired(Instant::now()) {
-            self.log.error(TARGET, "certificate expired", &[("identity", Value::Bare(&identity))]);
+            self.log.error(
+                TARGET,
+                "certificate expired",
+                &[("identity", Value::Bare(&identity))],
+            );
             let text = "certificate expired and the certificate authority did not renew it".into();
             self.cache.publish(&identity, Some(View::Failed(text)));
             (self.on_change)();
@@ -127,30 +134,46 @@ impl<I: Issuer> Keeper<I> {
             }
             let fetch = self.fetches.spawn(async move {
                 let late = |_| Err(format!("no answer within {} s", FETCH_LIMIT.as_secs()));
-                timeout(FETCH_LIMIT, issuer.issue(identity)).await.unwrap_or_else(late)
+                timeout(FETCH_LIMIT, issuer.issue(identity))
+                    .await
+                    .unwrap_or_else(late)
             });
             self.jobs.insert(fetch.id(), job);
         }
     }
 
     fn finish(&mut self, id: tokio::task::Id, result: Result<Issued<I::Certificate>, String>) {
-        let Some(job) = self.jobs.remove(&id) else { return };
+        let Some(job) = self.jobs.remove(&id) else {
+            return;
+        };
         let renewal = result.as_ref().ok().map(|issued| issued.renewal);
-        let verdict = self.schedule.finish(&job, renewal, Instant::now(), rand::random());
+        let verdict = self
+            .schedule
+            .finish(&job, renewal, Instant::now(), rand::random());
         let identity = &job.identity;
         match (verdict, result) {
             (Verdict::Discard, _) => return,
             (_, Ok(issued)) => {
-                self.log.debug(TARGET, "certificate issued", &[("identity", Value::Bare(identity))]);
-                self.cache.publish(identity, Some(View::Ready(issued.certificate)));
+                self.log.debug(
+                    TARGET,
+                    "certificate issued",
+                    &[("identity", Value::Bare(identity))],
+                );
+                self.cache
+                    .publish(identity, Some(View::Ready(issued.certificate)));
             }
             (verdict, Err(error)) => {
-                let fields = [("identity", Value::Bare(identity)), ("error", Value::Text(error.as_str()))];
-                self.log.warn(TARGET, "certificate could not be fetched", &fields);
+                let fields = [
+                    ("identity", Value::Bare(identity)),
+                    ("error", Value::Text(error.as_str())),
+                ];
+                self.log
+                    .warn(TARGET, "certificate could not be fetched", &fields);
                 if verdict == Verdict::KeepOld {
                     return;
                 }
-                self.cache.publish(identity, Some(View::Failed(error.into())));
+                self.cache
+                    .publish(identity, Some(View::Failed(error.into())));
             }
         }
         (self.on_change)();

@@ -51,7 +51,11 @@ fn identities(roster: &Roster, state: &Snapshot) -> BTreeSet<Identity> {
         .pods()
         .values()
         .filter_map(|pod| {
-            state.local_workload(&pod.name.namespace, &pod.name.name, &pod.name.service_account)
+            state.local_workload(
+                &pod.name.namespace,
+                &pod.name.name,
+                &pod.name.service_account,
+            )
         })
         .filter(|workload| workload.protocol == Protocol::Hbone || workload.is_native_tunnel)
         .map(|workload| workload.identity().clone())
@@ -80,7 +84,11 @@ mod tests {
     }
 
     fn pod(name: &str, account: &str) -> WorkloadName {
-        WorkloadName { namespace: "demo".into(), name: name.into(), service_account: account.into() }
+        WorkloadName {
+            namespace: "demo".into(),
+            name: name.into(),
+            service_account: account.into(),
+        }
     }
 
     /// Pods that share an account share an identity, which goes with the last of them.
@@ -95,7 +103,12 @@ mod tests {
         ];
         store.apply(updates, []);
         let (state, roster) = (store.published().load(), Roster::default());
-        for (uid, name, account) in [("1", "a", "web"), ("2", "b", "web"), ("3", "plain", "other"), ("4", "unknown", "x")] {
+        for (uid, name, account) in [
+            ("1", "a", "web"),
+            ("2", "b", "web"),
+            ("3", "plain", "other"),
+            ("4", "unknown", "x"),
+        ] {
             roster.started(uid, &pod(name, account));
         }
         let web = BTreeSet::from([Identity::new("cluster.local", "demo", "web")]);

@@ -34,7 +34,10 @@ mod tests {
         let at = |seconds| SystemTime::UNIX_EPOCH + Duration::from_secs(seconds);
         let waits = |r: Renewal| (r.refresh_after.as_secs(), r.expires_after.as_secs());
 
-        assert_eq!(waits(Renewal::of(at(1000), at(2000), at(1000))), (500, 1000));
+        assert_eq!(
+            waits(Renewal::of(at(1000), at(2000), at(1000))),
+            (500, 1000)
+        );
         assert_eq!(waits(Renewal::of(at(1000), at(2000), at(1100))), (400, 900));
         assert_eq!(waits(Renewal::of(at(1000), at(2000), at(1800))), (0, 200));
         assert_eq!(waits(Renewal::of(at(1000), at(2000), at(3000))), (0, 0));

@@ -89,7 +89,10 @@ impl Schedule {
             self.enqueue(identity, priority, now);
             return;
         };
-        let is_first_fetch = entry.slot.as_ref().is_some_and(|s| s.priority != Priority::Background);
+        let is_first_fetch = entry
+            .slot
+            .as_ref()
+            .is_some_and(|s| s.priority != Priority::Background);
         if is_first_fetch && entry.slot.as_ref().is_some_and(|s| priority < s.priority) {
             self.enqueue(identity, priority, now);
         }
@@ -107,18 +110,35 @@ impl Schedule {
         if self.in_flight >= CONCURRENT_FETCHES {
             return None;
         }
-        let slot = Priority::ALL.into_iter().filter_map(|p| self.first(p)).find(|slot| slot.due <= now)?.clone();
+        let slot = Priority::ALL
+            .into_iter()
+            .filter_map(|p| self.first(p))
+            .find(|slot| slot.due <= now)?
+            .clone();
         self.queue.remove(&slot);
         let entry = self.entries.get_mut(&slot.identity)?;
         entry.slot = None;
         self.in_flight += 1;
-        Some(Job { generation: entry.generation, identity: slot.identity })
+        Some(Job {
+            generation: entry.generation,
+            identity: slot.identity,
+        })
     }
 
     /// A fetch ended; `draw` in `0.0..1.0` is the jitter of what follows.
-    pub(super) fn finish(&mut self, job: &Job, result: Option<Renewal>, now: Instant, draw: f64) -> Verdict {
+    pub(super) fn finish(
+        &mut self,
+        job: &Job,
+        result: Option<Renewal>,
+        now: Instant,
+        draw: f64,
+    ) -> Verdict {
         self.in_flight = self.in_flight.saturating_sub(1);
-        let Some(entry) = self.entries.get_mut(&job.identity).filter(|e| e.generation == job.generation) else {
+        let Some(entry) = self
+            .entries
+            .get_mut(&job.identity)
+            .filter(|e| e.generation == job.generation)
+        else {
             return Verdict::Discard;
         };
         let (due, verdict) = match (result, entry.expires_at) {
@@ -126,12 +146,16 @@ impl Schedule {
                 entry.backoff.reset();
                 entry.expires_at = Some(now + renewal.expires_after);
                 // An authority whose certificates are born old must not be asked in a tight loop.
-                let wait = renewal.refresh_after.mul_f64(1.0 - RENEWAL_JITTER * draw).max(FIRST_RETRY);
+                let wait = renewal
+                    .refresh_after
+                    .mul_f64(1.0 - RENEWAL_JITTER * draw)
+                    .max(FIRST_RETRY);
                 (now + wait, Verdict::Use)
             }
-            (None, Some(expires_at)) if expires_at > now => {
-                ((now + entry.backoff.wait(draw)).min(expires_at), Verdict::KeepOld)
-            }
+            (None, Some(expires_at)) if expires_at > now => (
+                (now + entry.backoff.wait(draw)).min(expires_at),
+                Verdict::KeepOld,
+            ),
             (None, _) => (now + entry.backoff.wait(draw), Verdict::Unavailable),
         };
         self.enqueue(&job.identity, Priority::Background, due);
@@ -153,7 +177,9 @@ impl Schedule {
     /// When something is to be done next, unless a fetch ends before.
     pub(super) fn wake_at(&self) -> Option<Instant> {
         let expiries = self.entries.values().filter_map(|entry| entry.expires_at);
-        let fetches = Priority::ALL.into_iter().filter_map(|p| self.first(p).map(|slot| slot.due));
+        let fetches = Priority::ALL
+            .into_iter()
+            .filter_map(|p| self.first(p).map(|slot| slot.due));
         let is_full = self.in_flight >= CONCURRENT_FETCHES;
         expiries.chain(fetches.filter(|_| !is_full)).min()
     }
@@ -170,9 +196,16 @@ impl Schedule {
     }
 
     fn enqueue(&mut self, identity: &Identity, priority: Priority, due: Instant) {
-        let Some(entry) = self.entries.get_mut(identity) else { return };
+        let Some(entry) = self.entries.get_mut(identity) else {
+            return;
+        };
         self.sequence += 1;
-        let slot = Slot { priority, due, sequence: self.sequence, identity: identity.clone() };
+        let slot = Slot {
+            priority,
+            due,
+            sequence: self.sequence,
+            identity: identity.clone(),
+        };
         if let Some(old) = entry.slot.replace(slot.clone()) {
             self.queue.remove(&old);
         }
@@ -180,6 +213,9 @@ impl Schedule {
     }
 
     fn first(&self, priority: Priority) -> Option<&Slot> {
-        self.queue.iter().find(|slot| slot.priority >= priority).filter(|slot| slot.priority == priority)
+        self.queue
+            .iter()
+            .find(|slot| slot.priority >= priority)
+            .filter(|slot| slot.priority == priority)
     }
 }

@@ -24,8 +24,13 @@ impl Issuer for FakeAuthority {
 
     async fn issue(&self, identity: Identity) -> Answer {
         let (sender, receiver) = oneshot::channel();
-        self.0.lock().unwrap().push((identity.service_account().to_owned(), sender));
-        receiver.await.unwrap_or_else(|_| Err("authority gone".to_owned()))
+        self.0
+            .lock()
+            .unwrap()
+            .push((identity.service_account().to_owned(), sender));
+        receiver
+            .await
+            .unwrap_or_else(|_| Err("authority gone".to_owned()))
     }
 }
 
@@ -45,7 +50,12 @@ fn rig() -> Rig {
     let (log, _lines) = testing::captured(Format::Text);
     let mut tasks = JoinSet::new();
     tasks.spawn(Keeper::new(cache.clone(), authority.clone(), on_change, log).run());
-    Rig { cache, authority, changes, _tasks: tasks }
+    Rig {
+        cache,
+        authority,
+        changes,
+        _tasks: tasks,
+    }
 }
 
 fn identity(account: &str) -> Identity {
@@ -67,13 +77,22 @@ impl Rig {
 
     /// Accounts whose fetch waits for an answer, in the order they were asked.
     fn asked(&self) -> Vec<String> {
-        self.authority.0.lock().unwrap().iter().map(|(account, _)| account.clone()).collect()
+        self.authority
+            .0
+            .lock()
+            .unwrap()
+            .iter()
+            .map(|(account, _)| account.clone())
+            .collect()
     }
 
     async fn answer(&self, account: &str, answer: Answer) {
         let sender = {
             let mut open = self.authority.0.lock().unwrap();
-            let at = open.iter().position(|(name, _)| name == account).expect("this account was asked for");
+            let at = open
+                .iter()
+                .position(|(name, _)| name == account)
+                .expect("this account was asked for");
             open.remove(at).1
         };
         let _ = sender.send(answer);
@@ -89,13 +108,19 @@ impl Rig {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "reads as an answer next to the failures")]
+#[expect(
+    clippy::unnecessary_wraps,
+    reason = "reads as an answer next to the failures"
+)]
 fn issued(serial: u32, life_seconds: u64) -> Answer {
     let renewal = Renewal {
         refresh_after: Duration::from_secs(life_seconds / 2),
         expires_after: Duration::from_secs(life_seconds),
     };
-    Ok(Issued { certificate: Arc::new(serial), renewal })
+    Ok(Issued {
+        certificate: Arc::new(serial),
+        renewal,
+    })
 }
 
 /// Many who ask at once share one fetch; the answer wakes the workers once.
@@ -123,9 +148,15 @@ async fn certificates_are_renewed_at_half_life() {
     rig.answer("web", issued(1, 1000)).await;
 
     rig.advance(440.0).await;
-    assert!(rig.asked().is_empty(), "jitter takes at most a tenth of the half-life");
+    assert!(
+        rig.asked().is_empty(),
+        "jitter takes at most a tenth of the half-life"
+    );
     rig.advance(61.0).await;
-    assert_eq!((rig.asked(), rig.seen("web")), (vec!["web".to_owned()], "ready 1".to_owned()));
+    assert_eq!(
+        (rig.asked(), rig.seen("web")),
+        (vec!["web".to_owned()], "ready 1".to_owned())
+    );
     rig.answer("web", issued(2, 1000)).await;
 
     assert_eq!(rig.seen("web"), "ready 2");
@@ -144,7 +175,11 @@ async fn an_outage_is_invisible_until_the_certificate_expires() {
     rig.advance(498.0).await;
     assert_eq!(rig.seen("web"), "ready 1");
     rig.advance(1.5).await;
-    assert!(rig.seen("web").starts_with("failed: certificate expired"), "{}", rig.seen("web"));
+    assert!(
+        rig.seen("web").starts_with("failed: certificate expired"),
+        "{}",
+        rig.seen("web")
+    );
 
     rig.answer("web", issued(2, 1000)).await;
     assert_eq!(rig.seen("web"), "ready 2", "a later answer repairs it");
@@ -175,7 +210,8 @@ async fn a_failed_first_fetch_is_told_at_once_and_retried() {
 async fn urgent_fetches_go_first() {
     let rig = rig();
     for n in 0..8 {
-        rig.cache.request(&identity(&format!("busy-{n}")), Priority::Warmup);
+        rig.cache
+            .request(&identity(&format!("busy-{n}")), Priority::Warmup);
     }
     rig.settle().await;
     assert_eq!(rig.asked().len(), 8);
@@ -187,7 +223,9 @@ async fn urgent_fetches_go_first() {
     rig.settle().await;
 
     rig.answer("busy-0", issued(1, 1000)).await;
-    assert!(rig.asked().contains(&"bumped".to_owned()) && !rig.asked().contains(&"warm".to_owned()));
+    assert!(
+        rig.asked().contains(&"bumped".to_owned()) && !rig.asked().contains(&"warm".to_owned())
+    );
     rig.answer("busy-1", issued(1, 1000)).await;
     assert!(rig.asked().contains(&"warm".to_owned()));
 }
@@ -254,8 +292,12 @@ fn the_schedule_never_fetches_one_identity_twice() {
             _ => {
                 if let Some(job) = running.remove(&account) {
                     let lifetime = Duration::from_secs(u64::from(seed % 50));
-                    let renewal = Renewal { refresh_after: lifetime / 2, expires_after: lifetime };
-                    let _ = schedule.finish(&job, seed.is_multiple_of(3).then_some(renewal), now, 0.5);
+                    let renewal = Renewal {
+                        refresh_after: lifetime / 2,
+                        expires_after: lifetime,
+                    };
+                    let _ =
+                        schedule.finish(&job, seed.is_multiple_of(3).then_some(renewal), now, 0.5);
                 }
             }
         }

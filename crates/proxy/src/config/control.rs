@@ -85,12 +85,17 @@ pub(super) fn endpoint(
     machine: &Machine<'_>,
 ) -> Result<Option<Endpoint>, ConfigError> {
     let in_cluster = env.raw("KUBERNETES_SERVICE_HOST").is_some();
-    let default = if in_cluster { "istiod.istio-system.svc:15012" } else { "localhost:15012" };
+    let default = if in_cluster {
+        "istiod.istio-system.svc:15012"
+    } else {
+        "localhost:15012"
+    };
     let address = env.raw(names.address).unwrap_or(default);
     if address.is_empty() {
         return Ok(None);
     }
-    let (host, port) = host_and_port(address).map_err(|problem| env.error(names.address, problem))?;
+    let (host, port) =
+        host_and_port(address).map_err(|problem| env.error(names.address, problem))?;
     Ok(Some(Endpoint {
         host,
         port,
@@ -108,12 +113,18 @@ pub(super) fn token(env: &Environment<'_>, machine: &Machine<'_>) -> TokenSource
     match env.text("AUTH_TOKEN") {
         Some(text) if (machine.exists)(Path::new(text)) => TokenSource::File(text.into()),
         Some(text) => TokenSource::Literal(text.to_owned()),
-        None if (machine.exists)(Path::new(DEFAULT_TOKEN)) => TokenSource::File(DEFAULT_TOKEN.into()),
+        None if (machine.exists)(Path::new(DEFAULT_TOKEN)) => {
+            TokenSource::File(DEFAULT_TOKEN.into())
+        }
         None => TokenSource::None,
     }
 }
 
-fn root(env: &Environment<'_>, name: &str, machine: &Machine<'_>) -> Result<RootSource, ConfigError> {
+fn root(
+    env: &Environment<'_>,
+    name: &str,
+    machine: &Machine<'_>,
+) -> Result<RootSource, ConfigError> {
     match env.text(name) {
         // The file may appear later: it is read when we connect.
         None => Ok(RootSource::File(DEFAULT_ROOT.into())),
@@ -133,8 +144,17 @@ fn host_and_port(address: &str) -> Result<(String, u16), &'static str> {
     let rest = rest.strip_suffix('/').unwrap_or(rest);
     let (host, port) = match rest.strip_prefix('[').and_then(|r| r.split_once(']')) {
         Some((host, "")) => (host, None),
-        Some((host, after)) => (host, Some(after.strip_prefix(':').ok_or("is not of the form host:port")?)),
-        None => rest.split_once(':').map_or((rest, None), |(host, port)| (host, Some(port))),
+        Some((host, after)) => (
+            host,
+            Some(
+                after
+                    .strip_prefix(':')
+                    .ok_or("is not of the form host:port")?,
+            ),
+        ),
+        None => rest
+            .split_once(':')
+            .map_or((rest, None), |(host, port)| (host, Some(port))),
     };
     let is_name = |b: u8| b.is_ascii_alphanumeric() || b"-._:%".contains(&b);
     if host.is_empty() || !host.bytes().all(is_name) {

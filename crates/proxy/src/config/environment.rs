@@ -51,33 +51,44 @@ impl<'a> Environment<'a> {
     where
         T: FromStr<Err: fmt::Display>,
     {
-        let parse = |text: &str| text.parse().map_err(|e: T::Err| self.error(name, &e.to_string()));
+        let parse = |text: &str| {
+            text.parse()
+                .map_err(|e: T::Err| self.error(name, &e.to_string()))
+        };
         self.text(name).map(parse).transpose()
     }
 
     /// A duration like `5m`, `10s` or `1h30m`; unset or empty: `None`.
     pub(super) fn duration(&self, name: &str) -> Result<Option<Duration>, ConfigError> {
-        let parse = |text| duration(text).ok_or_else(|| self.error(name, "is no duration such as 10s or 5m"));
+        let parse = |text| {
+            duration(text).ok_or_else(|| self.error(name, "is no duration such as 10s or 5m"))
+        };
         self.text(name).map(parse).transpose()
     }
 
     /// A Kubernetes CPU quantity, rounded up to whole CPUs; unset or empty: `None`.
     pub(super) fn cpus(&self, name: &str) -> Result<Option<usize>, ConfigError> {
-        let parse = |text| cpus(text).ok_or_else(|| self.error(name, "is no CPU quantity such as 2 or 500m"));
+        let parse = |text| {
+            cpus(text).ok_or_else(|| self.error(name, "is no CPU quantity such as 2 or 500m"))
+        };
         self.text(name).map(parse).transpose()
     }
 
     /// Refuses a variable whose effect this build does not have, rather than ignore it.
     pub(super) fn refuse(&self, name: &str, harmless: &[&str]) -> Result<(), ConfigError> {
         match self.text(name) {
-            Some(value) if !harmless.contains(&value) => Err(self.error(name, "is not supported by this node proxy")),
+            Some(value) if !harmless.contains(&value) => {
+                Err(self.error(name, "is not supported by this node proxy"))
+            }
             _ => Ok(()),
         }
     }
 
     /// Name and value of each variable with this prefix, without the prefix, sorted.
     pub(super) fn with_prefix(&self, prefix: &'a str) -> impl Iterator<Item = (&'a str, &'a str)> {
-        self.0.iter().filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
+        self.0
+            .iter()
+            .filter_map(move |(name, value)| Some((name.strip_prefix(prefix)?, value.as_str())))
     }
 
     /// The error for this variable.
@@ -101,7 +112,9 @@ fn duration(text: &str) -> Option<Duration> {
         let digits = rest.find(|c: char| !c.is_ascii_digit())?;
         let (number, after) = rest.split_at(digits);
         let number: u64 = number.parse().ok()?;
-        let letters = after.find(|c: char| c.is_ascii_digit()).unwrap_or(after.len());
+        let letters = after
+            .find(|c: char| c.is_ascii_digit())
+            .unwrap_or(after.len());
         let (unit, remaining) = after.split_at(letters);
         let milliseconds_each = match unit {
             "h" => 3_600_000,
@@ -110,7 +123,9 @@ fn duration(text: &str) -> Option<Duration> {
             "ms" => 1,
             _ => return None,
         };
-        total = total.checked_add(Duration::from_millis(number.checked_mul(milliseconds_each)?))?;
+        total = total.checked_add(Duration::from_millis(
+            number.checked_mul(milliseconds_each)?,
+        ))?;
         rest = remaining;
     }
     Some(total)
@@ -138,10 +153,28 @@ mod tests {
     /// Durations are written as Istio's charts write them.
     #[test]
     fn durations_are_read_as_written() {
-        for (text, milliseconds) in [("10s", 10_000), ("5m", 300_000), ("1h30m", 5_400_000), ("20ms", 20)] {
-            assert_eq!(duration(text), Some(Duration::from_millis(milliseconds)), "{text}");
+        for (text, milliseconds) in [
+            ("10s", 10_000),
+            ("5m", 300_000),
+            ("1h30m", 5_400_000),
+            ("20ms", 20),
+        ] {
+            assert_eq!(
+                duration(text),
+                Some(Duration::from_millis(milliseconds)),
+                "{text}"
+            );
         }
-        for text in ["", "10", "s", "10 s", "-1s", "1d", "99999999999999999999s", "18446744073709551615h"] {
+        for text in [
+            "",
+            "10",
+            "s",
+            "10 s",
+            "-1s",
+            "1d",
+            "99999999999999999999s",
+            "18446744073709551615h",
+        ] {
             assert_eq!(duration(text), None, "{text}");
         }
     }
@@ -149,7 +182,14 @@ mod tests {
     /// A fraction of a CPU counts as a whole one.
     #[test]
     fn cpu_quantities_are_rounded_up() {
-        for (text, count) in [("2", 2), ("500m", 1), ("1500m", 2), ("1.5", 2), ("2.0", 2), ("0", 0)] {
+        for (text, count) in [
+            ("2", 2),
+            ("500m", 1),
+            ("1500m", 2),
+            ("1.5", 2),
+            ("2.0", 2),
+            ("0", 0),
+        ] {
             assert_eq!(cpus(text), Some(count), "{text}");
         }
         for text in ["", "m", "two", "1.", "1.x", "-1", "1Gi"] {

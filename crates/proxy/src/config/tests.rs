@@ -1,9 +1,18 @@
 use super::*;
 
 fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
-    let map = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+    let map = variables
+        .iter()
+        .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+        .collect();
     let exists = |path: &Path| path.starts_with("/exists");
-    Config::from_environment(&map, &Machine { logical_cpus: 4, exists: &exists })
+    Config::from_environment(
+        &map,
+        &Machine {
+            logical_cpus: 4,
+            exists: &exists,
+        },
+    )
 }
 
 /// With nothing set, everything has the documented default.
@@ -11,17 +20,31 @@ fn read(variables: &[(&str, &str)]) -> Result<Config, ConfigError> {
 fn an_empty_environment_gives_the_documented_defaults() {
     let config = read(&[]).unwrap();
 
-    assert_eq!(config.mode, Mode::Shared { zds_socket: "/var/run/ztunnel/ztunnel.sock".into() });
+    assert_eq!(
+        config.mode,
+        Mode::Shared {
+            zds_socket: "/var/run/ztunnel/ztunnel.sock".into()
+        }
+    );
     assert_eq!(config.sockets.mark.map(NonZeroU32::get), Some(1337));
     assert_eq!(config.cluster_id, "Kubernetes");
     let discovery = config.discovery.unwrap();
-    assert_eq!((discovery.host.as_str(), discovery.port), ("localhost", 15012));
-    assert_eq!(discovery.root, RootSource::File("./var/run/secrets/istio/root-cert.pem".into()));
+    assert_eq!(
+        (discovery.host.as_str(), discovery.port),
+        ("localhost", 15012)
+    );
+    assert_eq!(
+        discovery.root,
+        RootSource::File("./var/run/secrets/istio/root-cert.pem".into())
+    );
     assert_eq!(config.token, TokenSource::None);
     assert_eq!(config.certificate_lifetime, Duration::from_secs(86_400));
     assert_eq!(config.drain_deadline, Duration::from_secs(5));
     assert_eq!(config.tunnels.connection_window_bytes, 16 << 20);
-    assert_eq!((config.workers, config.logging.filter.to_string().as_str()), (2, "info"));
+    assert_eq!(
+        (config.workers, config.logging.filter.to_string().as_str()),
+        (2, "info")
+    );
 }
 
 /// The variables that the benchmark and a dedicated pod set are understood.
@@ -50,28 +73,48 @@ fn a_dedicated_pod_is_read() {
     assert_eq!(config.sockets.mark, None, "no mark unless asked for");
     assert_eq!(config.authority, None);
     assert_eq!(config.cluster_id, "first");
-    assert_eq!(format!("{:?}", config.token), "Literal(..)", "a token is never printed");
+    assert_eq!(
+        format!("{:?}", config.token),
+        "Literal(..)",
+        "a token is never printed"
+    );
     let discovery = config.discovery.unwrap();
-    assert_eq!((discovery.host.as_str(), discovery.port), ("198.18.0.1", 15012));
-    assert_eq!(discovery.headers, [("x-tenant".to_owned(), "blue".to_owned())]);
+    assert_eq!(
+        (discovery.host.as_str(), discovery.port),
+        ("198.18.0.1", 15012)
+    );
+    assert_eq!(
+        discovery.headers,
+        [("x-tenant".to_owned(), "blue".to_owned())]
+    );
     assert_eq!(config.metadata["LABELS"]["app"], "x");
 }
 
 /// Addresses of servers: scheme, port and brackets are optional; plaintext is refused.
 #[test]
 fn server_addresses_are_read_in_every_form() {
-    let address = |text: &str| read(&[("XDS_ADDRESS", text)]).map(|c| c.discovery.map(|d| (d.host, d.port)));
+    let address =
+        |text: &str| read(&[("XDS_ADDRESS", text)]).map(|c| c.discovery.map(|d| (d.host, d.port)));
     let is = |host: &str, port| Ok(Some((host.to_owned(), port)));
 
     assert_eq!(address("https://istiod:15012"), is("istiod", 15012));
     assert_eq!(address("istiod"), is("istiod", 15012));
     assert_eq!(address("https://[fd98::1]:99/"), is("fd98::1", 99));
     assert_eq!(address("[fd98::1]"), is("fd98::1", 15012));
-    for bad in ["http://istiod:15010", "https://", "istiod:http", "a b:1", "[fd98::1]x"] {
+    for bad in [
+        "http://istiod:15010",
+        "https://",
+        "istiod:http",
+        "a b:1",
+        "[fd98::1]x",
+    ] {
         assert!(address(bad).is_err(), "{bad}");
     }
     let in_cluster = read(&[("KUBERNETES_SERVICE_HOST", "10.0.0.1")]).unwrap();
-    assert_eq!(in_cluster.discovery.unwrap().host, "istiod.istio-system.svc");
+    assert_eq!(
+        in_cluster.discovery.unwrap().host,
+        "istiod.istio-system.svc"
+    );
 }
 
 /// The drain deadline: explicit, from the grace period, or five seconds.
@@ -83,7 +126,10 @@ fn the_drain_deadline_leaves_room_in_the_grace_period() {
     assert_eq!(seconds(&[("TERMINATION_GRACE_PERIOD_SECONDS", "10")]), 9);
     assert_eq!(seconds(&[("TERMINATION_GRACE_PERIOD_SECONDS", "0")]), 1);
     assert_eq!(
-        seconds(&[("TERMINATION_GRACE_PERIOD_SECONDS", "30"), ("CONNECTION_TERMINATION_DEADLINE", "2m")]),
+        seconds(&[
+            ("TERMINATION_GRACE_PERIOD_SECONDS", "30"),
+            ("CONNECTION_TERMINATION_DEADLINE", "2m")
+        ]),
         120
     );
 }

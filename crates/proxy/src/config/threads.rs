@@ -22,7 +22,12 @@ pub(super) fn workers(env: &Environment<'_>, logical_cpus: usize) -> Result<usiz
             None => machine.div_ceil(4).max(request).max(2),
         });
     };
-    let invalid = || env.error(WORKER_THREADS, "is neither a number, 0 for every CPU, nor a percentage");
+    let invalid = || {
+        env.error(
+            WORKER_THREADS,
+            "is neither a number, 0 for every CPU, nor a percentage",
+        )
+    };
     if let Some(percent) = wish.strip_suffix('%') {
         let percent: usize = percent.parse().map_err(|_| invalid())?;
         if percent > 100 {
@@ -46,7 +51,10 @@ mod tests {
     type Row<'a> = (usize, &'a [(&'a str, &'a str)], usize);
 
     fn count(cpus: usize, variables: &[(&str, &str)]) -> Result<usize, ConfigError> {
-        let map: BTreeMap<_, _> = variables.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+        let map: BTreeMap<_, _> = variables
+            .iter()
+            .map(|(k, v)| ((*k).to_owned(), (*v).to_owned()))
+            .collect();
         workers(&Environment(&map), cpus)
     }
 
@@ -75,7 +83,11 @@ mod tests {
             (3, &[(THREADS, "50%")], 2),
         ];
         for (cpus, variables, expected) in table {
-            assert_eq!(count(*cpus, variables), Ok(*expected), "{cpus} CPUs, {variables:?}");
+            assert_eq!(
+                count(*cpus, variables),
+                Ok(*expected),
+                "{cpus} CPUs, {variables:?}"
+            );
         }
         for bad in ["-1", "x", "50.5%", "101%", "4096"] {
             assert!(count(4, &[(THREADS, bad)]).is_err(), "{bad}");

@@ -45,7 +45,8 @@ impl DiscoveryCounters {
             family.sample(&label("url", url), bytes);
         }
         let help = "Resources that discovery sent and this proxy refused";
-        page.family("ambimesh_xds_resources_rejected", help, Kind::Counter).sample("", counted.rejected_resources);
+        page.family("ambimesh_xds_resources_rejected", help, Kind::Counter)
+            .sample("", counted.rejected_resources);
     }
 
     fn count(&self, change: impl FnOnce(&mut Counted)) {
@@ -87,25 +88,43 @@ impl Observer for DiscoveryObserver {
     }
 
     fn rejected(&self, resources: &[(String, String)]) {
-        self.counters.count(|counted| counted.rejected_resources += resources.len() as u64);
+        self.counters
+            .count(|counted| counted.rejected_resources += resources.len() as u64);
         for (name, problem) in resources {
-            let fields = [("resource", Value::Text(name.as_str())), ("error", Value::Text(problem.as_str()))];
-            self.log.warn(TARGET, "resource refused; its old version stays in force", &fields);
+            let fields = [
+                ("resource", Value::Text(name.as_str())),
+                ("error", Value::Text(problem.as_str())),
+            ];
+            self.log.warn(
+                TARGET,
+                "resource refused; its old version stays in force",
+                &fields,
+            );
         }
     }
 
     fn synced(&self) {
-        self.log.info(TARGET, "discovery has delivered everything once", &[]);
+        self.log
+            .info(TARGET, "discovery has delivered everything once", &[]);
         self.readiness.set(Part::StateManager, true);
         self.synced.notify_one();
     }
 
     fn terminated(&self, why: Termination, text: &str) {
-        self.counters.count(|counted| *counted.terminations.entry(why.as_str()).or_default() += 1);
-        let fields = [("reason", Value::Text(why.as_str())), ("error", Value::Text(text))];
+        self.counters
+            .count(|counted| *counted.terminations.entry(why.as_str()).or_default() += 1);
+        let fields = [
+            ("reason", Value::Text(why.as_str())),
+            ("error", Value::Text(text)),
+        ];
         match why {
-            Termination::Complete | Termination::Reconnect => self.log.info(TARGET, "connection to discovery ended", &fields),
-            _ => self.log.warn(TARGET, "connection to discovery lost", &fields),
+            Termination::Complete | Termination::Reconnect => {
+                self.log
+                    .info(TARGET, "connection to discovery ended", &fields);
+            }
+            _ => self
+                .log
+                .warn(TARGET, "connection to discovery lost", &fields),
         }
     }
 }

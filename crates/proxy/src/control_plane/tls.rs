@@ -4,12 +4,14 @@ use std::sync::Arc;
 
 use rustls::client::WebPkiServerVerifier;
 use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::crypto::CryptoProvider;
+use rustls::crypto::aws_lc_rs::{cipher_suite, default_provider, kx_group};
 use rustls::pki_types::pem::PemObject;
 use rustls::pki_types::{CertificateDer, ServerName, UnixTime};
 use rustls::version::TLS13;
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme};
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error, RootCertStore, SignatureScheme,
+};
 
 use crate::config::RootSource;
 
@@ -31,9 +33,14 @@ pub(super) fn client_config(
         .build()
         .map_err(|error| error.to_string())?;
     let alternative = alternative_name
-        .map(|name| ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name")))
+        .map(|name| {
+            ServerName::try_from(name.to_owned()).map_err(|_| format!("{name:?} is no server name"))
+        })
         .transpose()?;
-    let verifier = EitherName { verifier, alternative };
+    let verifier = EitherName {
+        verifier,
+        alternative,
+    };
     let mut config = ClientConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13])
         .map_err(|error| error.to_string())?
@@ -50,8 +57,15 @@ pub(super) fn client_config(
 /// Approved suites and groups only, as tunnels have them (design D12).
 fn provider() -> CryptoProvider {
     CryptoProvider {
-        cipher_suites: vec![cipher_suite::TLS13_AES_256_GCM_SHA384, cipher_suite::TLS13_AES_128_GCM_SHA256],
-        kx_groups: vec![kx_group::SECP256R1, kx_group::SECP384R1, kx_group::X25519MLKEM768],
+        cipher_suites: vec![
+            cipher_suite::TLS13_AES_256_GCM_SHA384,
+            cipher_suite::TLS13_AES_128_GCM_SHA256,
+        ],
+        kx_groups: vec![
+            kx_group::SECP256R1,
+            kx_group::SECP384R1,
+            kx_group::X25519MLKEM768,
+        ],
         ..default_provider()
     }
 }
@@ -64,7 +78,9 @@ fn roots(source: &RootSource) -> Result<RootCertStore, String> {
             (name, pem)
         }
         RootSource::System => {
-            let found = SYSTEM_BUNDLES.iter().find_map(|path| Some((path, std::fs::read(path).ok()?)));
+            let found = SYSTEM_BUNDLES
+                .iter()
+                .find_map(|path| Some((path, std::fs::read(path).ok()?)));
             let (path, pem) = found.ok_or("this machine has no file of root certificates")?;
             ((*path).to_owned(), pem)
         }
@@ -74,7 +90,11 @@ fn roots(source: &RootSource) -> Result<RootCertStore, String> {
     let certificates = CertificateDer::pem_slice_iter(&pem).filter_map(Result::ok);
     // One root that does not parse must not take the others with it.
     let (added, _) = store.add_parsable_certificates(certificates);
-    if added == 0 { Err(format!("{name} holds no certificate")) } else { Ok(store) }
+    if added == 0 {
+        Err(format!("{name} holds no certificate"))
+    } else {
+        Ok(store)
+    }
 }
 
 /// Accepts the name that was dialed, or one further name.
@@ -94,12 +114,14 @@ impl ServerCertVerifier for EitherName {
         now: UnixTime,
     ) -> Result<ServerCertVerified, Error> {
         let verify = |name: &ServerName<'_>| {
-            self.verifier.verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
+            self.verifier
+                .verify_server_cert(end_entity, intermediates, name, ocsp_response, now)
         };
         match (verify(server_name), &self.alternative) {
             (
                 Err(Error::InvalidCertificate(
-                    CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. },
+                    CertificateError::NotValidForName
+                    | CertificateError::NotValidForNameContext { .. },
                 )),
                 Some(alternative),
             ) => verify(alternative),
@@ -113,7 +135,8 @@ impl ServerCertVerifier for EitherName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls12_signature(message, certificate, signature)
+        self.verifier
+            .verify_tls12_signature(message, certificate, signature)
     }
 
     fn verify_tls13_signature(
@@ -122,7 +145,8 @@ impl ServerCertVerifier for EitherName {
         certificate: &CertificateDer<'_>,
         signature: &DigitallySignedStruct,
     ) -> Result<HandshakeSignatureValid, Error> {
-        self.verifier.verify_tls13_signature(message, certificate, signature)
+        self.verifier
+            .verify_tls13_signature(message, certificate, signature)
     }
 
     fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
@@ -138,8 +162,15 @@ mod tests {
     #[test]
     fn missing_roots_are_named() {
         let missing = RootSource::File("/missing/root.pem".into());
-        assert!(client_config(&missing, None).unwrap_err().starts_with("/missing/root.pem: "));
+        assert!(
+            client_config(&missing, None)
+                .unwrap_err()
+                .starts_with("/missing/root.pem: ")
+        );
         let empty = RootSource::Inline("-----BEGIN NOTHING-----".to_owned());
-        assert_eq!(client_config(&empty, None).unwrap_err(), "the setting holds no certificate");
+        assert_eq!(
+            client_config(&empty, None).unwrap_err(),
+            "the setting holds no certificate"
+        );
     }
 }

@@ -28,8 +28,13 @@ impl Process {
             // Nobody listens any more when our own patience ended first.
             let _ = sender.send(());
         });
-        let command = Command::Drain { within, finished: say_finished };
-        self.engine.send(command).map_err(|_| LifeError::EngineStopped)?;
+        let command = Command::Drain {
+            within,
+            finished: say_finished,
+        };
+        self.engine
+            .send(command)
+            .map_err(|_| LifeError::EngineStopped)?;
         loop {
             let deadline = tokio::time::Instant::now() + within + PATIENCE;
             let started = Instant::now();
@@ -46,7 +51,11 @@ impl Process {
             within = within.min(self.prepare(&cause, &mut asked));
         }
         self.workloads.finish();
-        self.log.info(TARGET, "node proxy ends", &[("open", Value::Number(self.engine.active() as u64))]);
+        self.log.info(
+            TARGET,
+            "node proxy ends",
+            &[("open", Value::Number(self.engine.active() as u64))],
+        );
         Ok(())
     }
 
@@ -57,13 +66,15 @@ impl Process {
                 *asked += 1;
                 // No new pods on the way out.
                 self.workloads.finish();
-                self.log.info(TARGET, "told to end", &[("by", Value::Text(by))]);
+                self.log
+                    .info(TARGET, "told to end", &[("by", Value::Text(by))]);
                 self.config.drain_deadline
             }
             Cause::Retired => {
                 // The next generation needs the ports, and is the one to be asked now.
                 self.servers.abort_all();
-                self.log.info(TARGET, "a newer generation has taken over", &[]);
+                self.log
+                    .info(TARGET, "a newer generation has taken over", &[]);
                 RETIREMENT
             }
         };

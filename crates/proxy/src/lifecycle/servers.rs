@@ -36,7 +36,11 @@ pub(super) fn serve_pages(
     lines: LineQueue,
 ) -> Result<(), LifeError> {
     let config = &control.config;
-    let version = config.metadata.get("ISTIO_VERSION").and_then(|v| v.as_str()).unwrap_or_default();
+    let version = config
+        .metadata
+        .get("ISTIO_VERSION")
+        .and_then(|v| v.as_str())
+        .unwrap_or_default();
     let (counters, certificates) = (Arc::clone(&control.counters), control.certificates.clone());
     let sections: Vec<Section> = vec![
         Box::new(move |page| counters.write(page)),
@@ -83,8 +87,21 @@ fn serve(
 fn write_certificates<C>(certificates: &CertificateCache<C>, page: &mut Exposition) {
     let all = certificates.all();
     let count = |is: fn(&View<C>) -> bool| all.values().filter(|view| is(view)).count();
-    page.family("ambimesh_certificates", "Identities that this proxy speaks for, by state", Kind::Gauge)
-        .sample("state=\"available\"", count(|view| matches!(view, View::Ready(_))))
-        .sample("state=\"initializing\"", count(|view| matches!(view, View::Pending)))
-        .sample("state=\"unavailable\"", count(|view| matches!(view, View::Failed(_))));
+    page.family(
+        "ambimesh_certificates",
+        "Identities that this proxy speaks for, by state",
+        Kind::Gauge,
+    )
+    .sample(
+        "state=\"available\"",
+        count(|view| matches!(view, View::Ready(_))),
+    )
+    .sample(
+        "state=\"initializing\"",
+        count(|view| matches!(view, View::Pending)),
+    )
+    .sample(
+        "state=\"unavailable\"",
+        count(|view| matches!(view, View::Failed(_))),
+    );
 }

@@ -49,5 +49,9 @@ fn original_source(sockets: &Sockets) -> OriginalSource {
 
 fn keepalive(sockets: &Sockets) -> Option<Keepalive> {
     let keepalive = sockets.keepalive?;
-    Some(Keepalive { idle: keepalive.idle, interval: keepalive.interval, probes: keepalive.retries })
+    Some(Keepalive {
+        idle: keepalive.idle,
+        interval: keepalive.interval,
+        probes: keepalive.retries,
+    })
 }

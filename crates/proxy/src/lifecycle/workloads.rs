@@ -43,11 +43,17 @@ impl Workloads {
     /// instead of being refused.
     pub(super) fn start(control: &Control, ending: EndSender) -> Result<Self, LifeError> {
         match &control.config.mode {
-            Mode::Shared { zds_socket } => Agent::prepare(control, zds_socket.clone(), ending).map(Self::Agent),
+            Mode::Shared { zds_socket } => {
+                Agent::prepare(control, zds_socket.clone(), ending).map(Self::Agent)
+            }
             Mode::Dedicated { workload } => {
                 let listeners = listen_all(settings::listeners(&control.config.sockets))?;
                 let roster = control.roster.clone();
-                Ok(Self::Fixed(Fixed { workload: workload.clone(), listeners, roster }))
+                Ok(Self::Fixed(Fixed {
+                    workload: workload.clone(),
+                    listeners,
+                    roster,
+                }))
             }
         }
     }
@@ -75,9 +81,15 @@ impl Workloads {
 
 impl Agent {
     fn prepare(control: &Control, path: PathBuf, ending: EndSender) -> Result<Self, LifeError> {
-        let starting = |source| LifeError::Start { what: "wake-up of the node agent's client", source };
+        let starting = |source| LifeError::Start {
+            what: "wake-up of the node agent's client",
+            source,
+        };
         let wake = Wake::new().map_err(starting)?;
-        let host = EngineHost { engine: Arc::clone(&control.engine), ending };
+        let host = EngineHost {
+            engine: Arc::clone(&control.engine),
+            ending,
+        };
         let client = Client {
             path,
             enrolment: Enrolment::new(host, control.roster.clone()),
@@ -85,20 +97,33 @@ impl Agent {
             log: control.log.clone(),
             wake: wake.clone(),
         };
-        Ok(Self { waiting: Some(client), thread: None, wake })
+        Ok(Self {
+            waiting: Some(client),
+            thread: None,
+            wake,
+        })
     }
 
     fn start(&mut self) -> Result<(), LifeError> {
-        let Some(client) = self.waiting.take() else { return Ok(()) };
-        let thread = std::thread::Builder::new().name("zds".to_owned()).spawn(|| client.run());
-        self.thread = Some(thread.map_err(|source| LifeError::Start { what: "node agent's client", source })?);
+        let Some(client) = self.waiting.take() else {
+            return Ok(());
+        };
+        let thread = std::thread::Builder::new()
+            .name("zds".to_owned())
+            .spawn(|| client.run());
+        self.thread = Some(thread.map_err(|source| LifeError::Start {
+            what: "node agent's client",
+            source,
+        })?);
         Ok(())
     }
 }
 
 impl Fixed {
     fn start(&mut self, engine: &Engine) -> Result<(), LifeError> {
-        let WorkloadName { namespace, name, .. } = &self.workload;
+        let WorkloadName {
+            namespace, name, ..
+        } = &self.workload;
         let uid = format!("{namespace}/{name}");
         let command = AddWorkload {
             uid: uid.as_str().into(),

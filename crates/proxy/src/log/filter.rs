@@ -55,9 +55,15 @@ impl Filter {
     #[must_use]
     pub fn passes(&self, level: Level, target: &str) -> bool {
         let matches = |name: &str| {
-            target.strip_prefix(name).is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
+            target
+                .strip_prefix(name)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with("::"))
         };
-        let longest = self.targets.iter().filter(|(name, _)| matches(name)).max_by_key(|(name, _)| name.len());
+        let longest = self
+            .targets
+            .iter()
+            .filter(|(name, _)| matches(name))
+            .max_by_key(|(name, _)| name.len());
         let threshold = longest.map_or(self.default, |(_, threshold)| *threshold);
         threshold.is_some_and(|threshold| level <= threshold)
     }
@@ -67,7 +73,11 @@ impl Filter {
     /// # Errors
     /// One of them is no directive.
     pub fn overlaid(mut self, directives: &str) -> Result<Self, FilterError> {
-        for directive in directives.split(',').map(str::trim).filter(|d| !d.is_empty()) {
+        for directive in directives
+            .split(',')
+            .map(str::trim)
+            .filter(|d| !d.is_empty())
+        {
             match directive.split_once('=') {
                 Some((target, level)) if !target.is_empty() => {
                     let threshold = threshold(level).ok_or_else(|| error(directive))?;
@@ -80,7 +90,10 @@ impl Filter {
     }
 
     fn set(&mut self, target: &str, threshold: Threshold) {
-        match self.targets.binary_search_by(|(name, _)| name.as_str().cmp(target)) {
+        match self
+            .targets
+            .binary_search_by(|(name, _)| name.as_str().cmp(target))
+        {
             Ok(at) => self.targets[at].1 = threshold,
             Err(at) => self.targets.insert(at, (target.to_owned(), threshold)),
         }
@@ -91,7 +104,11 @@ impl FromStr for Filter {
     type Err = FilterError;
 
     fn from_str(text: &str) -> Result<Self, FilterError> {
-        Self { default: Some(Level::Info), targets: Vec::new() }.overlaid(text)
+        Self {
+            default: Some(Level::Info),
+            targets: Vec::new(),
+        }
+        .overlaid(text)
     }
 }
 
@@ -121,7 +138,9 @@ fn threshold(text: &str) -> Option<Threshold> {
 }
 
 fn error(directive: &str) -> FilterError {
-    FilterError { directive: directive.to_owned() }
+    FilterError {
+        directive: directive.to_owned(),
+    }
 }
 
 #[cfg(test)]
@@ -132,24 +151,35 @@ mod tests {
     /// The longest target that matches decides; a target matches whole segments only.
     #[test]
     fn the_most_specific_directive_decides() {
-        let filter: Filter = "hickory_server::server=off,access=debug,warn".parse().unwrap();
+        let filter: Filter = "hickory_server::server=off,access=debug,warn"
+            .parse()
+            .unwrap();
 
         assert!(filter.passes(Level::Debug, "access"));
         assert!(filter.passes(Level::Debug, "access::line"));
         assert!(!filter.passes(Level::Info, "accessory"));
         assert!(filter.passes(Level::Warn, "zds"));
         assert!(!filter.passes(Level::Error, "hickory_server::server"));
-        assert_eq!(filter.to_string(), "access=debug,hickory_server::server=off,warn");
+        assert_eq!(
+            filter.to_string(),
+            "access=debug,hickory_server::server=off,warn"
+        );
     }
 
     /// A bare target or an unknown level is an error that names it; laying over keeps the rest.
     #[test]
     fn bad_directives_are_named() {
         for bad in ["access", "loud", "access=loud", "=info"] {
-            assert!(bad.parse::<Filter>().unwrap_err().to_string().contains(bad), "{bad}");
+            assert!(
+                bad.parse::<Filter>().unwrap_err().to_string().contains(bad),
+                "{bad}"
+            );
         }
         let filter: Filter = "access=debug,info".parse().unwrap();
-        assert_eq!(filter.overlaid("zds=trace,error").unwrap().to_string(), "access=debug,zds=trace,error");
+        assert_eq!(
+            filter.overlaid("zds=trace,error").unwrap().to_string(),
+            "access=debug,zds=trace,error"
+        );
     }
 
     proptest! {

@@ -20,7 +20,13 @@ struct Line(String);
 
 impl Line {
     fn text(&mut self, now: Timestamp, record: &Record<'_>) -> fmt::Result {
-        write!(self.0, "{now}\t{}\t{}\t{}", record.level.as_str(), record.target, record.message)?;
+        write!(
+            self.0,
+            "{now}\t{}\t{}\t{}",
+            record.level.as_str(),
+            record.target,
+            record.message
+        )?;
         for (at, (name, value)) in record.fields.iter().enumerate() {
             self.0.push(if at == 0 { '\t' } else { ' ' });
             write!(self.0, "{name}=")?;
@@ -34,7 +40,11 @@ impl Line {
     }
 
     fn json(&mut self, now: Timestamp, record: &Record<'_>) -> fmt::Result {
-        write!(self.0, r#"{{"level":"{}","time":"{now}","scope":"#, record.level.as_str())?;
+        write!(
+            self.0,
+            r#"{{"level":"{}","time":"{now}","scope":"#,
+            record.level.as_str()
+        )?;
         self.quoted(record.target)?;
         self.0.push_str(r#","message":"#);
         self.quoted(record.message)?;
@@ -90,7 +100,12 @@ mod tests {
             ("src.workload", Value::Text("curl-1")),
             ("bytes_sent", Value::Number(84)),
         ];
-        let record = Record { level: Level::Info, target: "access", message: "connection complete", fields: &fields };
+        let record = Record {
+            level: Level::Info,
+            target: "access",
+            message: "connection complete",
+            fields: &fields,
+        };
         String::from_utf8(line(format, at(), &record)).unwrap()
     }
 

@@ -25,7 +25,13 @@ impl LineQueue {
     #[must_use]
     pub fn bounded(capacity: usize) -> (Self, Receiver<Vec<u8>>) {
         let (lines, receiver) = sync_channel(capacity);
-        (Self { lines, lost: Arc::default() }, receiver)
+        (
+            Self {
+                lines,
+                lost: Arc::default(),
+            },
+            receiver,
+        )
     }
 
     /// Hands a whole line over; if there is no room, counts it as lost.
@@ -59,9 +65,16 @@ impl LogWriter {
     pub fn start(sink: impl Write + Send + 'static) -> io::Result<(Self, LineQueue)> {
         let (queue, receiver) = LineQueue::bounded(QUEUED_LINES);
         let lost = Arc::clone(&queue.lost);
-        let thread =
-            std::thread::Builder::new().name("log".into()).spawn(move || write_all(&receiver, sink, &lost))?;
-        Ok((Self { thread, queue: queue.clone() }, queue))
+        let thread = std::thread::Builder::new()
+            .name("log".into())
+            .spawn(move || write_all(&receiver, sink, &lost))?;
+        Ok((
+            Self {
+                thread,
+                queue: queue.clone(),
+            },
+            queue,
+        ))
     }
 
     /// Writes what is queued and ends the thread. Blocking: until the sink has taken everything.
@@ -87,7 +100,10 @@ fn write_all(lines: &Receiver<Vec<u8>>, mut sink: impl Write, lost: &AtomicU64) 
         }
         let now_lost = lost.load(Ordering::Relaxed);
         if now_lost > reported {
-            let text = format!("log: {} lines lost, the reader of this log is too slow\n", now_lost - reported);
+            let text = format!(
+                "log: {} lines lost, the reader of this log is too slow\n",
+                now_lost - reported
+            );
             batch.extend_from_slice(text.as_bytes());
             reported = now_lost;
         }
@@ -132,7 +148,10 @@ mod tests {
 
         writer.finish();
 
-        assert_eq!(String::from_utf8(sink.0.lock().unwrap().clone()).unwrap(), expected);
+        assert_eq!(
+            String::from_utf8(sink.0.lock().unwrap().clone()).unwrap(),
+            expected
+        );
     }
 
     /// A full queue loses lines without waiting, and says how many.
@@ -149,6 +168,9 @@ mod tests {
         write_all(&receiver, sink.clone(), &lost);
 
         let text = String::from_utf8(sink.0.lock().unwrap().clone()).unwrap();
-        assert_eq!(text, "first\nlog: 2 lines lost, the reader of this log is too slow\n");
+        assert_eq!(
+            text,
+            "first\nlog: 2 lines lost, the reader of this log is too slow\n"
+        );
     }
 }

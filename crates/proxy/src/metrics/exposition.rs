@@ -25,9 +25,14 @@ impl Exposition {
             Kind::Counter => "counter",
             Kind::Gauge => "gauge",
         };
-        self.put(format_args!("# HELP {name} {help}.\n# TYPE {name} {text}\n"));
+        self.put(format_args!(
+            "# HELP {name} {help}.\n# TYPE {name} {text}\n"
+        ));
         let suffix = if kind == Kind::Counter { "_total" } else { "" };
-        Family { page: self, name: format!("{name}{suffix}") }
+        Family {
+            page: self,
+            name: format!("{name}{suffix}"),
+        }
     }
 
     /// The whole page.
@@ -95,8 +100,14 @@ mod tests {
         push_label(&mut labels, "reason", "say \"no\"\n");
         push_label(&mut labels, "empty", "");
 
-        page.family("ambimesh_connections_closed", "Connections closed, by reason", Kind::Counter).sample(&labels, 3);
-        page.family("process_open_fds", "Open descriptors", Kind::Gauge).sample("", 12);
+        page.family(
+            "ambimesh_connections_closed",
+            "Connections closed, by reason",
+            Kind::Counter,
+        )
+        .sample(&labels, 3);
+        page.family("process_open_fds", "Open descriptors", Kind::Gauge)
+            .sample("", 12);
 
         let expected = "# HELP ambimesh_connections_closed Connections closed, by reason.\n\
              # TYPE ambimesh_connections_closed counter\n\

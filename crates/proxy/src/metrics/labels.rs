@@ -65,15 +65,28 @@ impl ConnectionLabels<'_> {
         let [source, destination] = [&self.source, &self.destination];
         push_side(text, SOURCE, source);
         push_label(text, "destination_service", self.service.hostname);
-        push_label(text, "destination_service_namespace", self.service.namespace);
+        push_label(
+            text,
+            "destination_service_namespace",
+            self.service.namespace,
+        );
         push_label(text, "destination_service_name", self.service.name);
         push_side(text, DESTINATION, destination);
         push_label(text, "request_protocol", "tcp");
         text.push(',');
         text.push_str(FLAGS);
-        let security = if self.is_mutual_tls { "mutual_tls" } else { "unknown" };
+        let security = if self.is_mutual_tls {
+            "mutual_tls"
+        } else {
+            "unknown"
+        };
         push_label(text, "connection_security_policy", security);
-        let localities = [source.region, source.zone, destination.region, destination.zone];
+        let localities = [
+            source.region,
+            source.zone,
+            destination.region,
+            destination.zone,
+        ];
         if localities.iter().any(|value| !value.is_empty()) {
             for (name, value) in LOCALITIES.into_iter().zip(localities) {
                 push_label(text, name, value);
@@ -109,7 +122,12 @@ const DESTINATION: [&str; 8] = [
     "destination_cluster",
 ];
 
-const LOCALITIES: [&str; 4] = ["source_region", "source_zone", "destination_region", "destination_zone"];
+const LOCALITIES: [&str; 4] = [
+    "source_region",
+    "source_zone",
+    "destination_region",
+    "destination_zone",
+];
 
 fn push_side(text: &mut String, names: [&str; 8], side: &Side<'_>) {
     let values = [
@@ -134,11 +152,29 @@ mod tests {
     /// Names and order are Istio's; what is not known is `unknown`; flags go where they belong.
     #[test]
     fn labels_are_istios_in_istios_order() {
-        let source = Side { workload: "curl", namespace: "demo", principal: "spiffe://cluster.local/ns/demo/sa/curl", ..Side::default() };
-        let service = ServiceLabels { hostname: "web.demo.svc.cluster.local", namespace: "demo", name: "web" };
-        let destination = Side { workload: "web", zone: "b", ..Side::default() };
-        let labels =
-            ConnectionLabels { reporter: Reporter::Source, source, destination, service, is_mutual_tls: true };
+        let source = Side {
+            workload: "curl",
+            namespace: "demo",
+            principal: "spiffe://cluster.local/ns/demo/sa/curl",
+            ..Side::default()
+        };
+        let service = ServiceLabels {
+            hostname: "web.demo.svc.cluster.local",
+            namespace: "demo",
+            name: "web",
+        };
+        let destination = Side {
+            workload: "web",
+            zone: "b",
+            ..Side::default()
+        };
+        let labels = ConnectionLabels {
+            reporter: Reporter::Source,
+            source,
+            destination,
+            service,
+            is_mutual_tls: true,
+        };
         let mut text = "old".to_owned();
 
         labels.write(&mut text);

@@ -36,7 +36,11 @@ impl Site for MetricsSite {
             "/metrics" | "/stats/prometheus" => {
                 let is_open = asked.accept.contains("application/openmetrics-text");
                 let content_type = if is_open { OPENMETRICS } else { TEXT };
-                Answer { status: StatusCode::OK, content_type, body: self.page() }
+                Answer {
+                    status: StatusCode::OK,
+                    content_type,
+                    body: self.page(),
+                }
             }
             _ => Answer::not_found(),
         }
@@ -49,14 +53,19 @@ impl MetricsSite {
         let mut build = String::new();
         push_label(&mut build, "component", "ztunnel");
         push_label(&mut build, "tag", &self.istio_version);
-        page.family("istio_build", "Istio component build info", Kind::Gauge).sample(&build, 1);
+        page.family("istio_build", "Istio component build info", Kind::Gauge)
+            .sample(&build, 1);
         self.telemetry.traffic().write(&mut page);
         self.write_pods(&mut page);
         for section in &self.sections {
             section(&mut page);
         }
-        page.family("ambimesh_log_lines_lost", "Log lines lost because nobody read them in time", Kind::Counter)
-            .sample("", self.lines.lost());
+        page.family(
+            "ambimesh_log_lines_lost",
+            "Log lines lost because nobody read them in time",
+            Kind::Counter,
+        )
+        .sample("", self.lines.lost());
         write_process(&mut page);
         page.finish()
     }
@@ -64,16 +73,27 @@ impl MetricsSite {
     fn write_pods(&self, page: &mut Exposition) {
         let (started, stopped) = self.roster.totals();
         let gauges = [
-            ("workload_manager_active_proxy_count", "The total number current workloads with active proxies (unstable)", RunState::Up),
-            ("workload_manager_pending_proxy_count", "The total number current workloads with pending proxies (unstable)", RunState::Pending),
+            (
+                "workload_manager_active_proxy_count",
+                "The total number current workloads with active proxies (unstable)",
+                RunState::Up,
+            ),
+            (
+                "workload_manager_pending_proxy_count",
+                "The total number current workloads with pending proxies (unstable)",
+                RunState::Pending,
+            ),
         ];
         for (name, help, state) in gauges {
-            page.family(name, help, Kind::Gauge).sample("", self.roster.count(state));
+            page.family(name, help, Kind::Gauge)
+                .sample("", self.roster.count(state));
         }
         let help = "The total number of proxies that were started (unstable)";
-        page.family("workload_manager_proxies_started", help, Kind::Counter).sample("", started);
+        page.family("workload_manager_proxies_started", help, Kind::Counter)
+            .sample("", started);
         let help = "The total number of proxies that were stopped (unstable)";
-        page.family("workload_manager_proxies_stopped", help, Kind::Counter).sample("", stopped);
+        page.family("workload_manager_proxies_stopped", help, Kind::Counter)
+            .sample("", stopped);
     }
 }
 
@@ -81,10 +101,20 @@ fn write_process(page: &mut Exposition) {
     // Reading the folder takes a descriptor itself.
     if let Ok(open) = std::fs::read_dir("/proc/self/fd") {
         let count = open.count().saturating_sub(1);
-        page.family("process_open_fds", "Number of open file descriptors", Kind::Gauge).sample("", count);
+        page.family(
+            "process_open_fds",
+            "Number of open file descriptors",
+            Kind::Gauge,
+        )
+        .sample("", count);
     }
     let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile).current;
     if let Some(limit) = limit {
-        page.family("process_max_fds", "Maximum number of file descriptors", Kind::Gauge).sample("", limit);
+        page.family(
+            "process_max_fds",
+            "Maximum number of file descriptors",
+            Kind::Gauge,
+        )
+        .sample("", limit);
     }
 }

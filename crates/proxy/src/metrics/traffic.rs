@@ -84,7 +84,13 @@ impl WorkerTraffic {
 
 impl Sums {
     fn new(reporter: Reporter) -> Self {
-        Self { reporter, opened: 0, received_bytes: 0, sent_bytes: 0, closed: [0; REASONS] }
+        Self {
+            reporter,
+            opened: 0,
+            received_bytes: 0,
+            sent_bytes: 0,
+            closed: [0; REASONS],
+        }
     }
 
     fn add(&mut self, other: &Self) {
@@ -98,7 +104,11 @@ impl Sums {
 
     fn by_flag(&self) -> BTreeMap<&'static str, u64> {
         let mut flags = BTreeMap::new();
-        for (reason, count) in CloseReason::ALL.iter().zip(self.closed).filter(|(_, count)| *count > 0) {
+        for (reason, count) in CloseReason::ALL
+            .iter()
+            .zip(self.closed)
+            .filter(|(_, count)| *count > 0)
+        {
             *flags.entry(reason.response_flag()).or_default() += count;
         }
         flags
@@ -112,7 +122,9 @@ impl Sums {
 impl Traffic {
     /// Counters for this many workers.
     pub(crate) fn new(workers: usize) -> Self {
-        Self { workers: (0..workers).map(|_| WorkerTraffic::default()).collect() }
+        Self {
+            workers: (0..workers).map(|_| WorkerTraffic::default()).collect(),
+        }
     }
 
     /// The counters of one worker.
@@ -129,22 +141,47 @@ impl Traffic {
                 family.sample(&with_flags(labels, "-"), value(sums));
             }
         };
-        write("istio_tcp_connections_opened", "The total number of TCP connections opened", |s| s.opened);
-        write("istio_tcp_received_bytes", "The size of total bytes received during request in case of a TCP connection", |s| s.received_bytes);
-        write("istio_tcp_sent_bytes", "The size of total bytes sent during response in case of a TCP connection", |s| s.sent_bytes);
+        write(
+            "istio_tcp_connections_opened",
+            "The total number of TCP connections opened",
+            |s| s.opened,
+        );
+        write(
+            "istio_tcp_received_bytes",
+            "The size of total bytes received during request in case of a TCP connection",
+            |s| s.received_bytes,
+        );
+        write(
+            "istio_tcp_sent_bytes",
+            "The size of total bytes sent during response in case of a TCP connection",
+            |s| s.sent_bytes,
+        );
         write_closed(page, &sums);
-        let mut family = page.family("istio_tcp_sockets_open", "The current number of open TCP connections (unstable)", Kind::Gauge);
+        let mut family = page.family(
+            "istio_tcp_sockets_open",
+            "The current number of open TCP connections (unstable)",
+            Kind::Gauge,
+        );
         for reporter in [Reporter::Source, Reporter::Destination] {
-            let open: u64 = sums.values().filter(|s| s.reporter == reporter).map(Sums::open).sum();
+            let open: u64 = sums
+                .values()
+                .filter(|s| s.reporter == reporter)
+                .map(Sums::open)
+                .sum();
             family.sample(&label("reporter", reporter.as_str()), open);
         }
         self.write_reasons(page);
     }
 
     fn write_reasons(&self, page: &mut Exposition) {
-        let mut family = page.family("ambimesh_connections_closed", "Connections that ended, by reason", Kind::Counter);
+        let mut family = page.family(
+            "ambimesh_connections_closed",
+            "Connections that ended, by reason",
+            Kind::Counter,
+        );
         for reason in CloseReason::ALL {
-            let of_worker = |worker: &WorkerTraffic| worker.lock().by_reason.get(*reason as usize).copied();
+            let of_worker =
+                |worker: &WorkerTraffic| worker.lock().by_reason.get(*reason as usize).copied();
             let total: u64 = self.workers.iter().filter_map(of_worker).sum();
             family.sample(&label("reason", reason.as_str()), total);
         }
@@ -156,7 +193,9 @@ impl Traffic {
             let counted = worker.lock();
             for (labels, place) in &counted.places {
                 if let Some(counts) = counted.sums.get(*place) {
-                    sums.entry(labels.clone()).or_insert_with(|| Sums::new(counts.reporter)).add(counts);
+                    sums.entry(labels.clone())
+                        .or_insert_with(|| Sums::new(counts.reporter))
+                        .add(counts);
                 }
             }
         }
@@ -165,13 +204,21 @@ impl Traffic {
 }
 
 fn write_closed(page: &mut Exposition, sums: &BTreeMap<Box<str>, Sums>) {
-    let mut family = page.family("istio_tcp_connections_closed", "The total number of TCP connections closed", Kind::Counter);
+    let mut family = page.family(
+        "istio_tcp_connections_closed",
+        "The total number of TCP connections closed",
+        Kind::Counter,
+    );
     for (labels, sums) in sums {
         for (flag, count) in sums.by_flag() {
             family.sample(&with_flags(labels, flag), count);
         }
     }
-    let mut family = page.family("istio_tcp_connections_failed", "The total number of TCP connections that failed (unstable)", Kind::Counter);
+    let mut family = page.family(
+        "istio_tcp_connections_failed",
+        "The total number of TCP connections that failed (unstable)",
+        Kind::Counter,
+    );
     for (labels, sums) in sums {
         for (flag, count) in sums.by_flag().into_iter().filter(|(flag, _)| *flag != "-") {
             family.sample(&with_flags(labels, flag), count);
@@ -187,11 +234,14 @@ fn label(name: &str, value: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::labels::{ConnectionLabels, Side, ServiceLabels};
+    use super::super::labels::{ConnectionLabels, ServiceLabels, Side};
     use super::*;
 
     fn labels(workload: &str) -> String {
-        let source = Side { workload, ..Side::default() };
+        let source = Side {
+            workload,
+            ..Side::default()
+        };
         let labels = ConnectionLabels {
             reporter: Reporter::Source,
             source,
@@ -207,7 +257,11 @@ mod tests {
     fn samples(traffic: &Traffic, metric: &str) -> Vec<String> {
         let mut page = Exposition::default();
         traffic.write(&mut page);
-        page.finish().lines().filter(|l| l.starts_with(metric)).map(str::to_owned).collect()
+        page.finish()
+            .lines()
+            .filter(|l| l.starts_with(metric))
+            .map(str::to_owned)
+            .collect()
     }
 
     /// Counters of all workers are added up; closed and failed carry the response flag.
@@ -226,18 +280,33 @@ mod tests {
 
         let opened = samples(&traffic, "istio_tcp_connections_opened_total");
         assert_eq!(opened.len(), 2);
-        assert!(opened[0].contains("source_workload=\"curl\"") && opened[0].ends_with(" 2"), "{opened:?}");
+        assert!(
+            opened[0].contains("source_workload=\"curl\"") && opened[0].ends_with(" 2"),
+            "{opened:?}"
+        );
         assert!(samples(&traffic, "istio_tcp_received_bytes_total")[0].ends_with(" 11"));
         assert!(samples(&traffic, "istio_tcp_sent_bytes_total")[0].ends_with(" 22"));
         let closed = samples(&traffic, "istio_tcp_connections_closed_total");
-        assert!(closed[0].contains("response_flags=\"-\"") && closed[1].contains("response_flags=\"DENY\""));
-        assert_eq!(samples(&traffic, "istio_tcp_connections_failed_total").len(), 1);
+        assert!(
+            closed[0].contains("response_flags=\"-\"")
+                && closed[1].contains("response_flags=\"DENY\"")
+        );
+        assert_eq!(
+            samples(&traffic, "istio_tcp_connections_failed_total").len(),
+            1
+        );
         assert_eq!(
             samples(&traffic, "istio_tcp_sockets_open{"),
-            ["istio_tcp_sockets_open{reporter=\"source\"} 1", "istio_tcp_sockets_open{reporter=\"destination\"} 0"]
+            [
+                "istio_tcp_sockets_open{reporter=\"source\"} 1",
+                "istio_tcp_sockets_open{reporter=\"destination\"} 0"
+            ]
         );
         let reasons = samples(&traffic, "ambimesh_connections_closed_total");
         assert_eq!(reasons.len(), CloseReason::ALL.len());
-        assert!(reasons.contains(&"ambimesh_connections_closed_total{reason=\"recursion\"} 1".to_owned()));
+        assert!(
+            reasons
+                .contains(&"ambimesh_connections_closed_total{reason=\"recursion\"} 1".to_owned())
+        );
     }
 }

@@ -24,14 +24,20 @@ pub(super) fn opened(log: &Log, facts: &Facts) {
 
 /// A flow that was opened ended.
 pub(super) fn complete(log: &Log, facts: &Facts, end: &End) {
-    let level = if is_failure(end.reason) { Level::Error } else { Level::Info };
+    let level = if is_failure(end.reason) {
+        Level::Error
+    } else {
+        Level::Info
+    };
     if !log.is_enabled(level, TARGET) {
         return;
     }
     // Metrics count from the source's point of view, the log from that of the local pod.
     let (sent, received) = match facts.direction {
         Direction::Outbound => (end.transferred.received, end.transferred.sent),
-        Direction::InboundTunnel | Direction::InboundPlaintext => (end.transferred.sent, end.transferred.received),
+        Direction::InboundTunnel | Direction::InboundPlaintext => {
+            (end.transferred.sent, end.transferred.received)
+        }
     };
     let duration = format!("{}ms", end.duration.as_millis());
     let texts = Texts::of(facts);
@@ -40,7 +46,12 @@ pub(super) fn complete(log: &Log, facts: &Facts, end: &End) {
     fields.push(("bytes_recv", Value::Number(received)));
     fields.push(("duration", Value::Text(&duration)));
     push_end(&mut fields, end);
-    log.write(&Record { level, target: TARGET, message: "connection complete", fields: &fields });
+    log.write(&Record {
+        level,
+        target: TARGET,
+        message: "connection complete",
+        fields: &fields,
+    });
 }
 
 /// A connection ended before it was known where it goes.
@@ -94,31 +105,60 @@ impl<'a> Texts<'a> {
             push_text(&mut fields, "src.namespace", &workload.namespace);
         } else {
             let baggage = &self.baggage;
-            let name = if baggage.service.is_empty() { baggage.workload } else { baggage.service };
+            let name = if baggage.service.is_empty() {
+                baggage.workload
+            } else {
+                baggage.service
+            };
             push_text(&mut fields, "src.workload", name);
             push_text(&mut fields, "src.namespace", baggage.namespace);
         }
         push_identity(&mut fields, "src.identity", facts.source_identity.as_ref());
-        let cluster = facts.source_workload.as_ref().map_or(self.baggage.cluster, |w| &w.cluster_id);
+        let cluster = facts
+            .source_workload
+            .as_ref()
+            .map_or(self.baggage.cluster, |w| &w.cluster_id);
         push_text(&mut fields, "src.cluster", cluster);
         fields.push(("dst.addr", Value::Bare(&facts.destination)));
         if let Some(authority) = &self.authority {
             fields.push(("dst.hbone_addr", Value::Bare(authority)));
         }
-        push_text(&mut fields, "dst.service", facts.destination_service.as_deref().map_or("", |s| &s.hostname));
+        push_text(
+            &mut fields,
+            "dst.service",
+            facts
+                .destination_service
+                .as_deref()
+                .map_or("", |s| &s.hostname),
+        );
         if let Some(workload) = &facts.destination_workload {
             push_text(&mut fields, "dst.workload", name(workload));
             push_text(&mut fields, "dst.namespace", &workload.namespace);
         }
-        push_identity(&mut fields, "dst.identity", facts.destination_identity.as_ref());
-        push_text(&mut fields, "dst.cluster", facts.destination_workload.as_ref().map_or("", |w| &w.cluster_id));
+        push_identity(
+            &mut fields,
+            "dst.identity",
+            facts.destination_identity.as_ref(),
+        );
+        push_text(
+            &mut fields,
+            "dst.cluster",
+            facts
+                .destination_workload
+                .as_ref()
+                .map_or("", |w| &w.cluster_id),
+        );
         fields.push(("direction", Value::Text(direction(facts.direction))));
         fields
     }
 }
 
 fn name(workload: &Workload) -> &str {
-    if workload.name.is_empty() { &workload.canonical_name } else { &workload.name }
+    if workload.name.is_empty() {
+        &workload.canonical_name
+    } else {
+        &workload.name
+    }
 }
 
 fn push_text<'a>(fields: &mut Vec<Field<'a>>, field: &'a str, text: &'a str) {

@@ -67,7 +67,10 @@ mod tests {
         };
         assert_eq!(Baggage::parse(text), expected);
         assert_eq!(Baggage::parse("service.name=wéb"), Baggage::default());
-        assert_eq!(Baggage::parse(&format!("service.name={}", "x".repeat(300))), Baggage::default());
+        assert_eq!(
+            Baggage::parse(&format!("service.name={}", "x".repeat(300))),
+            Baggage::default()
+        );
     }
 
     proptest! {

@@ -9,12 +9,24 @@ use crate::metrics::{ConnectionLabels, ServiceLabels, Side};
 
 /// The text that a flow is counted under.
 pub(super) fn text(facts: &Facts) -> String {
-    let source_principal = facts.source_identity.as_ref().map_or("", |identity| identity.as_str());
-    let source = Side { principal: source_principal, ..source(facts) };
+    let source_principal = facts
+        .source_identity
+        .as_ref()
+        .map_or("", |identity| identity.as_str());
+    let source = Side {
+        principal: source_principal,
+        ..source(facts)
+    };
     let destination = destination(facts);
-    let service = facts.destination_service.as_deref().map_or_else(ServiceLabels::default, |service| {
-        ServiceLabels { hostname: &service.hostname, namespace: &service.namespace, name: &service.name }
-    });
+    let service =
+        facts
+            .destination_service
+            .as_deref()
+            .map_or_else(ServiceLabels::default, |service| ServiceLabels {
+                hostname: &service.hostname,
+                namespace: &service.namespace,
+                name: &service.name,
+            });
     let labels = ConnectionLabels {
         reporter: reporter(facts.direction),
         source,
@@ -32,12 +44,19 @@ fn source(facts: &Facts) -> Side<'_> {
         return of_workload(workload);
     }
     let baggage = Baggage::parse(facts.source_baggage.as_deref().unwrap_or_default());
-    let proven_namespace = facts.source_identity.as_ref().map_or("", |identity| identity.namespace());
+    let proven_namespace = facts
+        .source_identity
+        .as_ref()
+        .map_or("", |identity| identity.namespace());
     Side {
         workload: baggage.workload,
         canonical_service: baggage.service,
         canonical_revision: baggage.version,
-        namespace: if proven_namespace.is_empty() { baggage.namespace } else { proven_namespace },
+        namespace: if proven_namespace.is_empty() {
+            baggage.namespace
+        } else {
+            proven_namespace
+        },
         app: baggage.workload,
         version: baggage.version,
         cluster: baggage.cluster,
@@ -48,9 +67,14 @@ fn source(facts: &Facts) -> Side<'_> {
 }
 
 fn destination(facts: &Facts) -> Side<'_> {
-    let Some(workload) = &facts.destination_workload else { return Side::default() };
+    let Some(workload) = &facts.destination_workload else {
+        return Side::default();
+    };
     // What was chosen, also for plaintext: dashboards join on it.
-    Side { principal: workload.identity().as_str(), ..of_workload(workload) }
+    Side {
+        principal: workload.identity().as_str(),
+        ..of_workload(workload)
+    }
 }
 
 fn of_workload(workload: &Workload) -> Side<'_> {

@@ -57,7 +57,9 @@ fn inbound_from_stranger() -> Facts {
     Facts {
         direction: Direction::InboundTunnel,
         source_workload: None,
-        source_baggage: Some("k8s.cluster.name=far,k8s.namespace.name=app,k8s.deployment.name=curl".into()),
+        source_baggage: Some(
+            "k8s.cluster.name=far,k8s.namespace.name=app,k8s.deployment.name=curl".into(),
+        ),
         destination_service: None,
         ..outbound()
     }
@@ -67,7 +69,10 @@ fn end(reason: CloseReason, detail: Option<&str>) -> End {
     End {
         reason,
         detail: detail.map(Into::into),
-        transferred: Transferred { received: 84, sent: 512 },
+        transferred: Transferred {
+            received: 84,
+            sent: 512,
+        },
         duration: Duration::from_millis(3),
     }
 }
@@ -75,7 +80,10 @@ fn end(reason: CloseReason, detail: Option<&str>) -> End {
 /// The line without its time.
 fn line(lines: &Receiver<Vec<u8>>) -> String {
     let line = String::from_utf8(lines.try_recv().expect("a line was written")).unwrap();
-    line.split_once('\t').expect("a time comes first").1.to_owned()
+    line.split_once('\t')
+        .expect("a time comes first")
+        .1
+        .to_owned()
 }
 
 /// The example of specification §12.3, with our reason and the clusters.
@@ -101,10 +109,19 @@ fn a_finished_connection_has_istios_line() {
 fn a_denied_connection_says_why() {
     let (log, lines) = testing::captured(Format::Text);
 
-    access::complete(&log, &inbound_from_stranger(), &end(CloseReason::PolicyDenied, Some("denied by app/p")));
+    access::complete(
+        &log,
+        &inbound_from_stranger(),
+        &end(CloseReason::PolicyDenied, Some("denied by app/p")),
+    );
 
     let line = line(&lines);
-    assert!(line.starts_with("error\taccess\tconnection complete\tsrc.addr=10.0.0.1:4000 src.workload=\"curl\""), "{line}");
+    assert!(
+        line.starts_with(
+            "error\taccess\tconnection complete\tsrc.addr=10.0.0.1:4000 src.workload=\"curl\""
+        ),
+        "{line}"
+    );
     assert!(line.contains(" src.cluster=\"far\" "), "{line}");
     assert!(
         line.ends_with(
@@ -120,7 +137,14 @@ fn a_denied_connection_says_why() {
 fn an_early_failure_has_a_short_line() {
     let (log, lines) = testing::captured(Format::Text);
 
-    access::failed(&log, &outbound(), &end(CloseReason::Recursion, Some("attempted recursive call to ourselves")));
+    access::failed(
+        &log,
+        &outbound(),
+        &end(
+            CloseReason::Recursion,
+            Some("attempted recursive call to ourselves"),
+        ),
+    );
 
     assert_eq!(
         line(&lines),
@@ -138,7 +162,10 @@ fn json_lines_have_the_same_fields() {
 
     let parsed: serde_json::Value = serde_json::from_slice(&lines.try_recv().unwrap()).unwrap();
     assert_eq!(parsed["dst.service"], "web.app.svc.cluster.local");
-    assert_eq!((parsed["bytes_sent"].as_u64(), parsed["src.addr"].as_str()), (Some(84), Some("10.0.0.1:4000")));
+    assert_eq!(
+        (parsed["bytes_sent"].as_u64(), parsed["src.addr"].as_str()),
+        (Some(84), Some("10.0.0.1:4000"))
+    );
 }
 
 /// The whole life of one flow in metrics: opened, bytes, closed with its flag, and our reason.
@@ -149,13 +176,25 @@ fn a_flow_is_counted_under_istios_labels() {
     let facts = outbound();
 
     let series = telemetry.opened(0, &facts);
-    telemetry.progressed(0, series, Transferred { received: 84, sent: 512 });
+    telemetry.progressed(
+        0,
+        series,
+        Transferred {
+            received: 84,
+            sent: 512,
+        },
+    );
     telemetry.closed(0, series, &facts, &end(CloseReason::PolicyDenied, None));
 
     let mut page = Exposition::default();
     telemetry.traffic().write(&mut page);
     let page = page.finish();
-    let sample = |name: &str| page.lines().find(|l| l.starts_with(name)).unwrap_or_default().to_owned();
+    let sample = |name: &str| {
+        page.lines()
+            .find(|l| l.starts_with(name))
+            .unwrap_or_default()
+            .to_owned()
+    };
     assert_eq!(
         sample("istio_tcp_connections_closed_total"),
         "istio_tcp_connections_closed_total{reporter=\"source\",source_workload=\"curl\",\

@@ -85,7 +85,8 @@ impl<H: Host> Client<H> {
                 Err(error) => {
                     let path = self.path.display();
                     let fields = [("path", Value::Bare(&path)), ("error", Value::Bare(&error))];
-                    self.log.debug(TARGET, "node agent cannot be reached", &fields);
+                    self.log
+                        .debug(TARGET, "node agent cannot be reached", &fields);
                 }
             }
             let wait = backoff.wait(rand::random());
@@ -102,7 +103,11 @@ impl<H: Host> Client<H> {
         let end = match socket.send(&message::hello(), &[]) {
             Ok(()) => self.answer_all(socket, backoff),
             Err(error) => {
-                self.log.warn(TARGET, "hello could not be sent", &[("error", Value::Bare(&error))]);
+                self.log.warn(
+                    TARGET,
+                    "hello could not be sent",
+                    &[("error", Value::Bare(&error))],
+                );
                 End::Lost
             }
         };
@@ -117,16 +122,30 @@ impl<H: Host> Client<H> {
                 Event::Woken => return End::Woken,
                 Event::Timeout => self.enrolment.retry(Instant::now()),
                 Event::Readable => {
-                    let Some(reply) = self.next_reply(socket) else { return End::Lost };
+                    let Some(reply) = self.next_reply(socket) else {
+                        return End::Lost;
+                    };
                     if let Err(error) = socket.send(&message::encode(&reply), &[]) {
-                        self.log.warn(TARGET, "answer could not be sent", &[("error", Value::Bare(&error))]);
+                        self.log.warn(
+                            TARGET,
+                            "answer could not be sent",
+                            &[("error", Value::Bare(&error))],
+                        );
                         return End::Lost;
                     }
                     match reply {
                         Reply::Ack => {}
-                        Reply::Nack(text) => self.log.warn(TARGET, "request refused", &[("error", Value::Text(&text))]),
+                        Reply::Nack(text) => self.log.warn(
+                            TARGET,
+                            "request refused",
+                            &[("error", Value::Text(&text))],
+                        ),
                         Reply::NackAndReconnect(text) => {
-                            self.log.error(TARGET, "request not understood", &[("error", Value::Text(&text))]);
+                            self.log.error(
+                                TARGET,
+                                "request not understood",
+                                &[("error", Value::Text(&text))],
+                            );
                             return End::Lost;
                         }
                     }
@@ -145,19 +164,28 @@ impl<H: Host> Client<H> {
         let mut buffer = [0; BUFFER_BYTES];
         let datagram = match socket.receive(&mut buffer) {
             Ok(datagram) if datagram.length == 0 => {
-                self.log.info(TARGET, "node agent closed the connection", &[]);
+                self.log
+                    .info(TARGET, "node agent closed the connection", &[]);
                 return None;
             }
             Ok(datagram) => datagram,
             Err(error) => {
-                self.log.warn(TARGET, "connection to the node agent lost", &[("error", Value::Bare(&error))]);
+                self.log.warn(
+                    TARGET,
+                    "connection to the node agent lost",
+                    &[("error", Value::Bare(&error))],
+                );
                 return None;
             }
         };
         let bytes = buffer.get(..datagram.length).unwrap_or_default();
         Some(match message::decode(datagram, bytes) {
             Ok(request) => {
-                self.log.debug(TARGET, "request", &[("request", Value::Text(&format!("{request:?}")))]);
+                self.log.debug(
+                    TARGET,
+                    "request",
+                    &[("request", Value::Text(&format!("{request:?}")))],
+                );
                 self.enrolment.handle(request, Instant::now())
             }
             Err(error) => Reply::NackAndReconnect(format!("failure to read message : {error}")),

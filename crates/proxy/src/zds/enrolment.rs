@@ -193,10 +193,16 @@ impl<H: Host> Enrolment<H> {
     }
 
     fn complete_snapshot(&mut self) -> Reply {
-        let Snapshot::Partial(named) = std::mem::replace(&mut self.snapshot, Snapshot::Complete) else {
+        let Snapshot::Partial(named) = std::mem::replace(&mut self.snapshot, Snapshot::Complete)
+        else {
             return protocol_error("a second snapshot sent on one connection");
         };
-        let gone: Vec<String> = self.running.keys().filter(|uid| !named.contains(*uid)).cloned().collect();
+        let gone: Vec<String> = self
+            .running
+            .keys()
+            .filter(|uid| !named.contains(*uid))
+            .cloned()
+            .collect();
         for uid in gone {
             self.stop(&uid);
         }
@@ -229,5 +235,7 @@ impl<H> fmt::Debug for Enrolment<H> {
 }
 
 fn protocol_error(what: &str) -> Reply {
-    Reply::NackAndReconnect(format!("failure to process message : protocol error: {what}"))
+    Reply::NackAndReconnect(format!(
+        "failure to process message : protocol error: {what}"
+    ))
 }

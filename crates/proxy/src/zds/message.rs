@@ -75,9 +75,13 @@ pub(super) fn decode(datagram: Datagram, bytes: &[u8]) -> Result<Request, Reques
     if datagram.is_truncated {
         return Err(RequestError::Truncated);
     }
-    let payload = zds::WorkloadRequest::decode(bytes)?.payload.ok_or(RequestError::NoPayload)?;
+    let payload = zds::WorkloadRequest::decode(bytes)?
+        .payload
+        .ok_or(RequestError::NoPayload)?;
     if !matches!(payload, Payload::Add(_)) && !datagram.descriptors.is_empty() {
-        return Err(RequestError::Descriptors("a descriptor came with a message that takes none"));
+        return Err(RequestError::Descriptors(
+            "a descriptor came with a message that takes none",
+        ));
     }
     Ok(match payload {
         Payload::Add(add) => Request::Add(pod(add, datagram.descriptors)?),
@@ -90,7 +94,11 @@ pub(super) fn decode(datagram: Datagram, bytes: &[u8]) -> Result<Request, Reques
 
 /// The first message on a connection.
 pub(super) fn hello() -> Vec<u8> {
-    zds::ZdsHello { version: zds::Version::V1.into(), takes_listeners: true }.encode_to_vec()
+    zds::ZdsHello {
+        version: zds::Version::V1.into(),
+        takes_listeners: true,
+    }
+    .encode_to_vec()
 }
 
 /// One answer, short enough for the agent's buffer.
@@ -106,14 +114,21 @@ pub(super) fn encode(reply: &Reply) -> Vec<u8> {
             text[..end].to_owned()
         }
     };
-    zds::WorkloadResponse { payload: Some(Payload::Ack(zds::Ack { error })) }.encode_to_vec()
+    zds::WorkloadResponse {
+        payload: Some(Payload::Ack(zds::Ack { error })),
+    }
+    .encode_to_vec()
 }
 
 fn pod(add: zds::AddWorkload, descriptors: Vec<OwnedFd>) -> Result<Pod, RequestError> {
     let mut descriptors = descriptors.into_iter();
-    let namespace = descriptors.next().ok_or(RequestError::Descriptors("add without a descriptor"))?;
+    let namespace = descriptors
+        .next()
+        .ok_or(RequestError::Descriptors("add without a descriptor"))?;
     if descriptors.len() != add.listeners.len() {
-        return Err(RequestError::Descriptors("not one descriptor for each listener"));
+        return Err(RequestError::Descriptors(
+            "not one descriptor for each listener",
+        ));
     }
     let kinds = add.listeners().map(kind).collect::<Result<Vec<_>, _>>()?;
     let mut seen = kinds.clone();
@@ -125,7 +140,11 @@ fn pod(add: zds::AddWorkload, descriptors: Vec<OwnedFd>) -> Result<Pod, RequestE
     let info = add.workload_info.ok_or(RequestError::NoWorkload)?;
     Ok(Pod {
         uid: add.uid,
-        name: WorkloadName { namespace: info.namespace, name: info.name, service_account: info.service_account },
+        name: WorkloadName {
+            namespace: info.namespace,
+            name: info.name,
+            service_account: info.service_account,
+        },
         namespace: Namespace::from_descriptor(namespace).map_err(RequestError::Namespace)?,
         listeners: kinds.into_iter().zip(descriptors).collect(),
     })
@@ -136,6 +155,8 @@ fn kind(listener: zds::Listener) -> Result<ListenerKind, RequestError> {
         zds::Listener::Outbound => Ok(ListenerKind::Outbound),
         zds::Listener::InboundPlaintext => Ok(ListenerKind::Plaintext),
         zds::Listener::InboundHbone => Ok(ListenerKind::Tunnel),
-        zds::Listener::Unspecified => Err(RequestError::Descriptors("a listener of an unknown kind")),
+        zds::Listener::Unspecified => {
+            Err(RequestError::Descriptors("a listener of an unknown kind"))
+        }
     }
 }

@@ -53,7 +53,11 @@ impl Roster {
     /// Every pod by its uid.
     #[must_use]
     pub fn pods(&self) -> BTreeMap<String, Entry> {
-        self.0.pods.lock().unwrap_or_else(PoisonError::into_inner).clone()
+        self.0
+            .pods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .clone()
     }
 
     /// Pods in this state.
@@ -66,7 +70,10 @@ impl Roster {
     /// Pods started and stopped since the process began.
     #[must_use]
     pub fn totals(&self) -> (u64, u64) {
-        (self.0.started.load(Ordering::Relaxed), self.0.stopped.load(Ordering::Relaxed))
+        (
+            self.0.started.load(Ordering::Relaxed),
+            self.0.stopped.load(Ordering::Relaxed),
+        )
     }
 
     /// Waits for a change since the last wait. For one waiter.
@@ -89,13 +96,24 @@ impl Roster {
     }
 
     pub(crate) fn forget(&self, uid: &str) {
-        self.0.pods.lock().unwrap_or_else(PoisonError::into_inner).remove(uid);
+        self.0
+            .pods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .remove(uid);
         self.0.changed.notify_one();
     }
 
     fn put(&self, uid: &str, name: &WorkloadName, state: RunState) {
-        let entry = Entry { name: name.clone(), state };
-        self.0.pods.lock().unwrap_or_else(PoisonError::into_inner).insert(uid.to_owned(), entry);
+        let entry = Entry {
+            name: name.clone(),
+            state,
+        };
+        self.0
+            .pods
+            .lock()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(uid.to_owned(), entry);
         self.0.changed.notify_one();
     }
 }

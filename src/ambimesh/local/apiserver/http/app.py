@@ -164,9 +164,7 @@ class Application:
     ) -> Response:
         if request.method != "POST" or target.name:
             raise method_not_allowed()
-        body = await negotiate.read_object(request, kind.kind)
-        body.setdefault("kind", kind.kind)
-        body.setdefault("apiVersion", kind.api_version)
+        body = await negotiate.read_asked(request, kind)
         answer = self._handlers.reviews.answer(kind.plural, target.namespace, body, user)
         return Response.of(answer, 201)
 

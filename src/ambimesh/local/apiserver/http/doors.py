@@ -15,6 +15,7 @@ from ambimesh.local.apiserver.store.entry import JsonObject, Key
 from ambimesh.local.apiserver.streams.gateway import STREAMED, Streams
 from ambimesh.local.apiserver.types.kinds import Kind
 
+TOKENS = "authentication.k8s.io/v1"
 _SUCCESS = {"kind": "Status", "apiVersion": "v1", "metadata": {}, "status": "Success"}
 
 
@@ -58,7 +59,7 @@ class Doors:
         return Response.of(scale_of(entry.read()))
 
     async def _put_scale(self, kind: Kind, key: Key, request: Request, _user: User) -> Answer:
-        wanted = await negotiate.read_object(request, "Scale")
+        wanted = await negotiate.read_body(request, "autoscaling/v1", "Scale")
         return await self._scale(kind, key, request, lambda old: scaled(old, wanted))
 
     async def _patch_scale(self, kind: Kind, key: Key, request: Request, _user: User) -> Answer:
@@ -75,24 +76,24 @@ class Doors:
         return Response.of(scale_of(negotiate.decode_json(outcome.data)))
 
     async def _put_finalize(self, kind: Kind, key: Key, request: Request, _user: User) -> Answer:
-        wanted = await negotiate.read_object(request, kind.kind)
+        wanted = await negotiate.read_asked(request, kind)
         finalizers = (wanted.get("spec") or {}).get("finalizers") or []
         return Response((await self._registry.finalize(kind, key, finalizers)).data)
 
     async def _post_token(self, kind: Kind, key: Key, request: Request, user: User) -> Answer:
-        wanted = await negotiate.read_object(request, "TokenRequest")
+        wanted = await negotiate.read_body(request, TOKENS, "TokenRequest")
         return Response.of(self._tokens.answer(kind, key, wanted, user), 201)
 
     async def _post_eviction(self, kind: Kind, key: Key, request: Request, user: User) -> Answer:
         self._restrict(kind, key, user)
-        wanted = await negotiate.read_object(request, "Eviction")
+        wanted = await negotiate.read_body(request, "policy/v1", "Eviction")
         options = negotiate.parse_delete_options(wanted.get("deleteOptions") or {}, request.query)
         await self._registry.delete(kind, key, options)
         return Response.of(_SUCCESS, 201)
 
     async def _post_binding(self, kind: Kind, key: Key, request: Request, user: User) -> Answer:
         self._restrict(kind, key, user)
-        wanted = await negotiate.read_object(request, "Binding")
+        wanted = await negotiate.read_body(request, "v1", "Binding")
         node = (wanted.get("target") or {}).get("name")
         if not isinstance(node, str) or not node:
             raise bad_request("target.name: Required value")

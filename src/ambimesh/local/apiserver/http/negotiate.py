@@ -8,6 +8,7 @@ import yaml
 
 from ambimesh.local.apiserver.http import protobuf
 from ambimesh.local.apiserver.http.message import JSON, Request
+from ambimesh.local.apiserver.objects.examine import examine_configuration, require_kind
 from ambimesh.local.apiserver.objects.options import (
     DeleteOptions,
     Propagation,
@@ -20,6 +21,7 @@ from ambimesh.local.apiserver.status import (
     unsupported_media_type,
 )
 from ambimesh.local.apiserver.store.entry import JsonObject
+from ambimesh.local.apiserver.types.kinds import Kind, by_kind
 
 YAML = "application/yaml"
 PROTOBUF = "application/vnd.kubernetes.protobuf"
@@ -49,12 +51,22 @@ def require_acceptable(accept: str) -> None:
         raise StatusError(406, f"only the following media types are accepted: {JSON}", details={})
 
 
-async def read_object(request: Request, kind: str) -> JsonObject:
-    """Read a body that is one object.
+async def read_asked(request: Request, kind: Kind) -> JsonObject:
+    """Read a body that is answered and not stored; its types are right afterwards.
 
-    Errors: StatusError 400 when it is not; 413; 415 for a media type we do not read.
+    Errors: StatusError 400, 413; 415 for a media type we do not read.
     """
-    return parse_object(await request.body(), request.content_type, kind)
+    obj = parse_object(await request.body(), request.content_type, kind.kind)
+    require_kind(kind, obj)
+    checked, _ = examine_configuration(kind, obj, "Ignore")
+    return checked
+
+
+async def read_body(request: Request, api_version: str, kind: str) -> JsonObject:
+    """Read what a subresource takes; see `read_asked`."""
+    found = by_kind(api_version, kind)
+    assert found is not None
+    return await read_asked(request, found)
 
 
 def parse_object(body: bytes, content_type: str, kind: str) -> JsonObject:

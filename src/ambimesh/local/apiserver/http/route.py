@@ -46,11 +46,13 @@ def parse(path: str) -> Target | None:
         case _:
             return None
     rest = [first, *rest]
+    if "" in rest:
+        return None
     namespace = ""
     # /namespaces/NAME and its doors are about the namespace, all else is in the namespace.
     if first == "namespaces" and len(rest) > 2 and rest[2] not in ("status", "finalize"):
         namespace, rest = rest[1], rest[2:]
-    if len(rest) > 3 or "" in rest:
+    if len(rest) > 3:
         return None
     resource, name, door = (*rest, "", "")[:3]
     return Target(
