@@ -5,7 +5,8 @@ VENV := .venv
 BIN := $(VENV)/bin
 # Compiler output lives outside the checkout, so that a fresh clone on the same machine is quick.
 export CARGO_TARGET_DIR ?= $(or $(XDG_CACHE_HOME),$(HOME)/.cache)/ambimesh/target
-export PYTHONDONTWRITEBYTECODE := 1
+# Compiled modules are kept: every `ambi` would otherwise spend half a second compiling them anew.
+unexport PYTHONDONTWRITEBYTECODE
 export MAKE_BEGAN := $(or $(MAKE_BEGAN),$(shell date +%s))
 CRATES := types hbone policy state xds tls netns engine proxy testkit
 PACKAGES := $(foreach crate,$(CRATES),-p ambimesh-$(crate))

@@ -14,12 +14,17 @@ import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 CHUNK = 1 << 16
 BOTH_WAYS_BYTES = 64 << 20
 SMALL_WRITES = 2_000
 DEADLINE_SECONDS = 90.0
+VERDICTS_AT_ONCE = 32
+WATCH_SECONDS = 0.02
+MARKER = b"a-secret-of-the-traffic-peer"
 
 
 def reset(connection: socket.socket) -> None:
@@ -233,6 +238,85 @@ def case_refused(host: str, port: int) -> dict[str, object]:
             return {"outcome": "data" if connection.recv(1) else "end"}
     except OSError as error:
         return {"outcome": type(error).__name__}
+
+
+def case_verdicts(host: str, port: int, targets: str) -> dict[str, object]:
+    """Try each of a JSON list of [name, host, port] at once: allowed means that bytes come back."""
+    pairs = [(name, place, number) for name, place, number in json.loads(targets)]
+    with ThreadPoolExecutor(VERDICTS_AT_ONCE) as pool:
+        found = pool.map(lambda target: is_served(*target[1:]), pairs)
+        return dict(zip((name for name, _, _ in pairs), found, strict=True))
+
+
+def is_served(host: str, port: int) -> bool:
+    """Tell whether an echo comes back."""
+    try:
+        with connect(host, port) as connection:
+            connection.sendall(b"Ex")
+            return bool(connection.recv(1))
+    except OSError:
+        return False
+
+
+def case_watch(host: str, port: int, path: str) -> dict[str, object]:
+    """Tell, with the time, each change of a live connection and of new ones, until ``path`` is."""
+    live: socket.socket | None = None
+    known: dict[str, bool] = {}
+    while not os.path.exists(path):
+        live = live or open_echo(host, port)
+        if live is not None and not echoes(live):
+            live.close()
+            live = None
+        now = {"live": live is not None, "new": is_served(host, port)}
+        for what in now:
+            if known.get(what) != now[what]:
+                print(json.dumps({"what": what, "is": now[what], "at": time.time()}), flush=True)
+        known = now
+        time.sleep(WATCH_SECONDS)
+    return {"outcome": "end"}
+
+
+def open_echo(host: str, port: int) -> socket.socket | None:
+    """Open a connection that echoes; nothing when it is refused."""
+    try:
+        connection = connect(host, port)
+        connection.sendall(b"E")
+    except OSError:
+        return None
+    if echoes(connection):
+        return connection
+    connection.close()
+    return None
+
+
+def echoes(connection: socket.socket) -> bool:
+    """Tell whether a byte comes back."""
+    try:
+        connection.sendall(b"x")
+        return connection.recv(1) == b"x"
+    except OSError:
+        return False
+
+
+def case_requests(host: str, port: int, path: str) -> dict[str, object]:
+    """New connections with a marker, one after another, until ``path`` is; count the outcomes."""
+    outcomes: Counter[str] = Counter()
+    while not os.path.exists(path):
+        outcomes[request(host, port)] += 1
+        print(sum(outcomes.values()), file=sys.stderr, flush=True)
+        time.sleep(WATCH_SECONDS)
+    return dict(outcomes)
+
+
+def request(host: str, port: int) -> str:
+    """Make one request; give how it went."""
+    try:
+        with connect(host, port) as connection:
+            connection.sendall(b"E" + MARKER)
+            connection.shutdown(socket.SHUT_WR)
+            return "answered" if connection.makefile("rb").read() == MARKER else "cut"
+    except OSError as error:
+        return type(error).__name__
 
 
 def case_address(host: str, port: int) -> dict[str, object]:

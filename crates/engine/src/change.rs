@@ -31,7 +31,22 @@ impl Worker {
             Letter::Drain { deadline, finished } => self.begin_drain(deadline, finished),
             // Whoever asked may have lost patience.
             Letter::Connections(reply) => drop(reply.send(self.summaries())),
-            Letter::Stop => self.is_stopped = true,
+            Letter::Stop => self.stop(),
+        }
+    }
+
+    fn stop(&mut self) {
+        self.retire();
+        self.end_everything("the node proxy stops");
+        self.is_stopped = true;
+    }
+
+    fn end_everything(&mut self, detail: &str) {
+        for flow in self.flows.keys_where(|_| true) {
+            self.finish(flow, CloseReason::Drained, Some(detail));
+        }
+        for tunnel in self.tunnels.keys_where(|_| true) {
+            self.close_tunnel(tunnel, CloseReason::Drained, detail);
         }
     }
 
@@ -112,13 +127,7 @@ impl Worker {
     pub(crate) fn check_drain(&mut self) {
         let Some(drain) = &self.drain else { return };
         if self.now >= drain.deadline {
-            let detail = "connection failed to drain within the timeout";
-            for flow in self.flows.keys_where(|_| true) {
-                self.finish(flow, CloseReason::Drained, Some(detail));
-            }
-            for tunnel in self.tunnels.keys_where(|_| true) {
-                self.close_tunnel(tunnel, CloseReason::Drained, detail);
-            }
+            self.end_everything("connection failed to drain within the timeout");
         }
         if self.flows.is_empty() && self.servers == 0 {
             self.publish_active();

@@ -62,7 +62,7 @@ impl Worker {
             Some(socket) if socket.is_writable() => match socket.connect_result() {
                 Ok(()) => self.on_connected(key),
                 Err(error) => {
-                    self.fail_connect(key, CloseReason::ConnectFailed, &error.to_string())
+                    self.fail_connect(key, CloseReason::ConnectFailed, &error.to_string());
                 }
             },
             _ => self.check_caller(key),

@@ -72,7 +72,7 @@ impl Engine {
     /// # Errors
     /// See [`CommandError`]; nothing was done then.
     pub fn send(&self, command: Command) -> Result<(), CommandError> {
-        if self.workers.iter().any(Handle::is_gone) {
+        if !self.is_running() {
             return Err(CommandError::Stopped);
         }
         match command {
@@ -94,6 +94,13 @@ impl Engine {
             }
         }
         Ok(())
+    }
+
+    /// Whether every worker is there. One that is not has panicked: end the process, the agent
+    /// starts another generation.
+    #[must_use]
+    pub fn is_running(&self) -> bool {
+        !self.workers.iter().any(Handle::is_gone)
     }
 
     /// Every open flow of every worker.

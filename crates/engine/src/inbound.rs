@@ -38,7 +38,7 @@ impl Worker {
             return;
         }
         let Some(known) = self.pods.get(tunnel.pod).and_then(|pod| pod.known.as_ref()) else {
-            return self.waiting.push(Waiter::Tunnel(key));
+            return self.wait_for_change(Waiter::Tunnel(key));
         };
         match self.shared.certificates.svid(&known.identity) {
             SvidStatus::Ready(svid) => {
@@ -47,7 +47,7 @@ impl Worker {
             SvidStatus::Pending => {
                 self.timers
                     .set(TimerKind::Certificate, self.now, Target::Tunnel(key));
-                self.waiting.push(Waiter::Tunnel(key));
+                self.wait_for_change(Waiter::Tunnel(key));
             }
             SvidStatus::Failed(detail) => {
                 self.close_tunnel(key, CloseReason::NoCertificate, &detail);
@@ -220,7 +220,7 @@ impl Worker {
     /// Decides about an accepted plaintext connection, once its workload is known.
     pub(crate) fn admit_plaintext(&mut self, key: Key<Flow>) {
         let Some(known) = self.known_of(key) else {
-            return self.waiting.push(Waiter::Flow(key));
+            return self.wait_for_change(Waiter::Flow(key));
         };
         let Some(flow) = self.flows.get(key) else {
             return;

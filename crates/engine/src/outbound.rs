@@ -23,7 +23,7 @@ impl Worker {
             return;
         };
         let Some(known) = self.pods.get(flow.pod).and_then(|pod| pod.known.clone()) else {
-            return self.waiting.push(Waiter::Flow(key));
+            return self.wait_for_change(Waiter::Flow(key));
         };
         let destination = flow.report.facts.original_destination;
         let draw = self.random.random();
@@ -108,7 +108,7 @@ impl Worker {
         };
         match self.shared.certificates.svid(&hop.key.source) {
             SvidStatus::Ready(svid) => self.join(key, &svid),
-            SvidStatus::Pending => self.waiting.push(Waiter::Flow(key)),
+            SvidStatus::Pending => self.wait_for_change(Waiter::Flow(key)),
             SvidStatus::Failed(detail) => {
                 self.finish(key, CloseReason::NoCertificate, Some(&detail));
             }

@@ -17,10 +17,17 @@ pub(crate) struct Socket {
     descriptor: OwnedFd,
     is_readable: bool,
     is_writable: bool,
+    fate: Fate,
+}
+
+/// What is known of a connection's end, in the order in which it gets worse.
+#[derive(Clone, Copy, Debug, Eq, Ord, PartialEq, PartialOrd)]
+enum Fate {
+    Alive,
     /// The far end has ended: a short read does not mean that nothing is left.
-    is_hung_up: bool,
+    HungUp,
     /// An error waits to be read.
-    has_failed: bool,
+    Failed,
 }
 
 /// What a read gave.
@@ -43,8 +50,7 @@ impl Socket {
             descriptor,
             is_readable: true,
             is_writable: true,
-            is_hung_up: false,
-            has_failed: false,
+            fate: Fate::Alive,
         }
     }
 
@@ -66,8 +72,11 @@ impl Socket {
         if event.intersects(EventFlags::OUT | EventFlags::ERR | EventFlags::HUP) {
             self.is_writable = true;
         }
-        self.is_hung_up |= event.intersects(ended | EventFlags::ERR);
-        self.has_failed |= event.contains(EventFlags::ERR);
+        if event.contains(EventFlags::ERR) {
+            self.fate = Fate::Failed;
+        } else if event.intersects(ended) {
+            self.fate = self.fate.max(Fate::HungUp);
+        }
     }
 
     pub(crate) fn is_readable(&self) -> bool {
@@ -80,7 +89,7 @@ impl Socket {
 
     /// Whether an error waits, whatever else may still be read.
     pub(crate) fn has_failed(&self) -> bool {
-        self.has_failed
+        self.fate == Fate::Failed
     }
 
     /// Reads once.
@@ -93,7 +102,7 @@ impl Socket {
             Ok((_, 0)) => Read::End,
             Ok((_, n)) => {
                 // Edge-triggered: a short read has emptied the queue, the next byte is an event.
-                self.is_readable = n == room || self.is_hung_up;
+                self.is_readable = n == room || self.fate != Fate::Alive;
                 Read::Bytes(n)
             }
             Err(Errno::AGAIN) => {

@@ -6,7 +6,7 @@ use ambimesh_types::CloseReason;
 use crate::buffers::Buffers;
 use crate::flow::{Far, Flow};
 use crate::slots::Key;
-use crate::socket::Read;
+use crate::socket::{Read, Socket};
 use crate::tunnel::Tunnel;
 use crate::worker::{Work, Worker};
 
@@ -51,7 +51,7 @@ impl Worker {
         if flow.is_finished() {
             return self.finish(key, CloseReason::Finished, None);
         }
-        if is_paused && flow.near.as_ref().is_some_and(|near| near.has_failed()) {
+        if is_paused && flow.near.as_ref().is_some_and(Socket::has_failed) {
             return self.near_failed(key, "connection reset");
         }
         self.watch_half_closed(key);

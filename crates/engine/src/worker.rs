@@ -83,6 +83,9 @@ pub(crate) enum Waiter {
     Tunnel(Key<Tunnel>),
 }
 
+/// Waiters that are not worth clearing away.
+const WAITING_SLACK: usize = 256;
+
 impl Worker {
     /// Prepares a worker; the thread that runs it must be started from the calling one, so that
     /// it is in the same namespace.
@@ -204,6 +207,20 @@ impl Worker {
             Target::Listener(key) => self.watch_listener(key),
             Target::Worker => self.report_progress(),
         }
+    }
+
+    /// Remembers who waits for discovery or a certificate.
+    pub(crate) fn wait_for_change(&mut self, waiter: Waiter) {
+        // Without a change nobody takes out those whose time is over: do it when most are.
+        let alive = self.flows.len() + self.tunnels.len();
+        if self.waiting.len() > 2 * alive + WAITING_SLACK {
+            let (flows, tunnels) = (&self.flows, &self.tunnels);
+            self.waiting.retain(|waiter| match waiter {
+                Waiter::Flow(key) => flows.get(*key).is_some(),
+                Waiter::Tunnel(key) => tunnels.get(*key).is_some(),
+            });
+        }
+        self.waiting.push(waiter);
     }
 
     /// Does what is on the agenda now; what comes meanwhile is for the next round.

@@ -1,5 +1,7 @@
 //! Real namespaces and sockets. Needs root (or a user namespace of one's own), as the proxy does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;

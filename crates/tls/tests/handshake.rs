@@ -1,5 +1,7 @@
 //! Handshakes and records between our own two ends, in every chunking, with wrong peers.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 use std::sync::Arc;
 
 use ambimesh_testkit::certificates::Authority;

@@ -9,10 +9,10 @@ import struct
 import sys
 import termios
 import tty
-from collections.abc import Iterator
+from collections.abc import Coroutine, Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import BinaryIO
+from typing import Any, BinaryIO
 
 import msgspec
 
@@ -113,9 +113,9 @@ class PodDoor:
             async with asyncio.TaskGroup() as tasks:
                 helpers = []
                 if interactive:
-                    helpers.append(tasks.create_task(_send_input(connection)))
-                if terminal:
-                    helpers.append(tasks.create_task(_send_sizes(connection)))
+                    helpers.append(tasks.create_task(_until_lost(_send_input(connection))))
+                if terminal and sys.stdin.isatty():
+                    helpers.append(tasks.create_task(_until_lost(_send_sizes(connection))))
                 status = await _take_output(connection)
                 for helper in helpers:
                     helper.cancel()
@@ -130,6 +130,12 @@ class PodDoor:
                 pod=f"{self._pod.namespace}/{self._pod.name}", node=self._pod.node, cause=cause
             )
         )
+
+
+async def _until_lost(work: Coroutine[Any, Any, None]) -> None:
+    """Send until the program has ended and its node takes no more; its status says the rest."""
+    with contextlib.suppress(ConnectionError):
+        await work
 
 
 async def _take_output(connection: DoorConnection) -> DoorStatus:

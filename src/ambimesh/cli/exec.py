@@ -38,7 +38,7 @@ def command(  # one parameter for each option
     """Run PROGRAM (after --) in POD; its exit code becomes ours."""
 
     async def work() -> int:
-        async with Documents.open(find_kubeconfig(kubeconfig)) as documents:
+        async with Documents.open(find_kubeconfig(kubeconfig, home)) as documents:
             found = await documents.get(documents.kind("pods"), namespace, pod)
         door = PodDoor(find_home(home).root, find_pod(found))
         return await door.exec(

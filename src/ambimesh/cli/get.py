@@ -72,7 +72,9 @@ async def _get(  # as the command
                     shown = _Shown(documents, kind, namespace, name, selector)
                     found += await shown.table(wide=output == "wide", watch=watch)
                 else:
-                    found += _dump(await documents.get(kind, namespace, name), kind, output)
+                    found += _dump(
+                        await documents.get(kind, namespace, name, labels=selector), kind, output
+                    )
     if not found:
         where = f"in namespace {namespace}" if namespace else "in any namespace"
         click.echo(f"no {kinds} {where}", err=True)

@@ -39,7 +39,7 @@ def command(  # one parameter for each option
     """Print what the programs of POD have written to standard output and error."""
 
     async def work() -> None:
-        async with Documents.open(find_kubeconfig(kubeconfig)) as documents:
+        async with Documents.open(find_kubeconfig(kubeconfig, home)) as documents:
             found = await documents.get(documents.kind("pods"), namespace, pod)
         door = PodDoor(find_home(home).root, find_pod(found))
         await door.logs(

@@ -40,19 +40,22 @@ def find_home(home: Path | None) -> Home:
     return Home(home or default_home())
 
 
-def find_kubeconfig(kubeconfig: Path | None) -> Path:
+def find_kubeconfig(kubeconfig: Path | None, home: Path | None = None) -> Path:
     """Choose the API server: the one asked for, this machine's mesh, or the environment's.
+
+    ``home`` is the mesh that a command with ``--home`` is about.
 
     Raises:
         UnreachableError: AMB0401, there is none.
     """
     if kubeconfig:
         return kubeconfig
-    home = os.environ.get("AMBIMESH_HOME")
-    local = find_home(Path(home) if home else None).kubeconfig
+    if home is None and "AMBIMESH_HOME" in os.environ:
+        home = Path(os.environ["AMBIMESH_HOME"])
+    local = find_home(home).kubeconfig
     if local.exists():
         return local
-    if "KUBECONFIG" in os.environ:
+    if os.environ.get("KUBECONFIG"):
         return Path(os.environ["KUBECONFIG"])
     raise UnreachableError(catalogue.NO_MESH.problem(cause=f"{local} does not exist"))
 

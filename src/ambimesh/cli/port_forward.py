@@ -2,7 +2,9 @@
 
 import asyncio
 import contextlib
+from collections.abc import Coroutine
 from pathlib import Path
+from typing import Any
 
 import click
 
@@ -20,6 +22,8 @@ from ambimesh.diagnostics.problem import MeshError, UsageError
 from ambimesh.kube.documents import Documents
 from ambimesh.local.door import CHUNK_BYTES, Channel, DoorConnection
 
+_LAST_PORT = 65535
+
 
 @click.command("port-forward")
 @click.argument("pod")
@@ -35,17 +39,28 @@ def command(
     \b
     ambi port-forward -n demo web 18080:8080
     """
-    local, _, remote = ports.partition(":")
-    if not local.isdigit() or (remote and not remote.isdigit()):
-        raise UsageError(catalogue.PORTS_MALFORMED.problem(argument=ports))
+    local, remote = read_ports(ports)
 
     async def work() -> None:
-        async with Documents.open(find_kubeconfig(kubeconfig)) as documents:
+        async with Documents.open(find_kubeconfig(kubeconfig, home)) as documents:
             found = await documents.get(documents.kind("pods"), namespace, pod)
         door = PodDoor(find_home(home).root, find_pod(found))
-        await _serve(door, int(local), int(remote or local))
+        await _serve(door, local, remote)
 
     run_async(work())
+
+
+def read_ports(text: str) -> tuple[int, int]:
+    """Read LOCAL:REMOTE, or one number for both; LOCAL may be 0: the system chooses.
+
+    Raises:
+        UsageError: AMB0209, these are no ports.
+    """
+    local, colon, remote = text.partition(":")
+    numbers = [int(n) for n in (local, remote if colon else local) if n.isascii() and n.isdigit()]
+    if len(numbers) != 2 or max(numbers) > _LAST_PORT or not numbers[1]:
+        raise UsageError(catalogue.PORTS_MALFORMED.problem(argument=text))
+    return numbers[0], numbers[1]
 
 
 async def _serve(door: PodDoor, local: int, remote: int) -> None:
@@ -79,14 +94,22 @@ async def _join(
             await connection.send(Channel.STDIN, data)
         await connection.finish(Channel.STDIN)
 
-    with contextlib.suppress(ConnectionError):
-        async with asyncio.TaskGroup() as tasks:
-            sending = tasks.create_task(outward())
-            while frame := await connection.read():
-                if frame.channel is Channel.STDOUT:
-                    writer.write(frame.payload)
-                    await writer.drain()
-                elif frame.channel is Channel.STATUS:
-                    break
-            sending.cancel()
+    async def inward() -> None:
+        while frame := await connection.read():
+            if frame.channel is Channel.STDOUT:
+                writer.write(frame.payload)
+                await writer.drain()
+            elif frame.channel is Channel.STATUS:
+                return
+
+    async with asyncio.TaskGroup() as tasks:
+        sending = tasks.create_task(_until_lost(outward()))
+        await _until_lost(inward())
+        sending.cancel()
     connection.close()
+
+
+async def _until_lost(work: Coroutine[Any, Any, None]) -> None:
+    """Move bytes one way; an end that goes away ends it."""
+    with contextlib.suppress(ConnectionError):
+        await work

@@ -2,6 +2,7 @@
 
 import asyncio
 import os
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -24,6 +25,7 @@ from ambimesh.kube.errors import ObjectExistsError, ObjectNotFoundError
 
 _POLL_SECONDS = 0.1
 _START_SECONDS = 60.0
+_NAME_LIMIT = 63  # of a container's name, which is a DNS label
 
 
 @click.command("run", context_settings={"ignore_unknown_options": True})
@@ -64,12 +66,18 @@ def command(  # noqa: PLR0913, PLR0917  # one parameter for each option
     Without --detach its output appears here, and the pod goes when the program has ended.
     """
     pod = pod_manifest(
-        program, name=name or Path(program[0]).name.lower(), namespace=namespace,
+        program, name=name or pod_name(program[0]), namespace=namespace,
         service_account=service_account, node=node, ports=ports, labels=_pairs(labels),
         variables=_variables(variables), restart=restart or ("Always" if detach else "Never"),
     )  # fmt: skip
-    runner = _Runner(find_home(home).root, find_kubeconfig(kubeconfig))
+    runner = _Runner(find_home(home).root, find_kubeconfig(kubeconfig, home))
     return run_async(runner.run(pod, detach=detach))
+
+
+def pod_name(program: str) -> str:
+    """Make a name that a pod and a container may have from a program's."""
+    words = re.findall("[a-z0-9]+", Path(program).name.lower())
+    return "-".join(words)[:_NAME_LIMIT].strip("-") or "program"
 
 
 def pod_manifest(  # noqa: PLR0913  # what a pod is made of

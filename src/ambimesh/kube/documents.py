@@ -83,9 +83,14 @@ class Documents:
             catalogue.MANIFEST_KIND_UNKNOWN.problem(source=source, version=version, kind=kind)
         )
 
-    async def get(self, kind: Kind, namespace: str = "", name: str = "") -> Document:
+    async def get(
+        self, kind: Kind, namespace: str = "", name: str = "", *, labels: str = ""
+    ) -> Document:
         """Read one object, or with no name a list."""
-        return _document(await self._ask(_call("GET", kind, namespace, name)))
+        parameters = {"labelSelector": labels} if labels else {}
+        return _document(
+            await self._ask(_call("GET", kind, namespace, name, parameters=parameters))
+        )
 
     async def table(
         self, kind: Kind, namespace: str = "", name: str = "", *, labels: str = ""
@@ -186,7 +191,7 @@ def read_manifests(text: str, *, source: str) -> Iterator[Document]:
     """
     try:
         documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
-    except yaml.YAMLError as error:
+    except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UsageError(
             catalogue.MANIFEST_UNPARSABLE.problem(source=source, cause=" ".join(str(error).split()))
         ) from error
@@ -241,9 +246,13 @@ def _checked(item: object, *, source: str, number: int) -> Document:
 
 
 def _kind_of_value(value: object) -> str:
-    return {str: "text", list: "a list", int: "a number", bool: "true or false"}.get(
-        type(value), type(value).__name__
-    )
+    return {
+        type(None): "empty",
+        str: "text",
+        list: "a list",
+        int: "a number",
+        bool: "true or false",
+    }.get(type(value), type(value).__name__)
 
 
 def _outcome(before: Document, after: Document) -> str:

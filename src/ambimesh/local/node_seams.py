@@ -28,11 +28,14 @@ class InitSandboxes:
         except InitRefusedError as error:
             if error.failure is Failure.NOT_FOUND:
                 return None
-            raise
+            raise OSError(error.errno, str(error)) from error
 
     async def keep(self, uid: str, descriptors: Mapping[str, int]) -> None:
         """Keep copies of a pod's listeners; they go with its sandbox."""
-        await self._init.keep(uid, {_LISTENERS + name: fd for name, fd in descriptors.items()})
+        try:
+            await self._init.keep(uid, {_LISTENERS + name: fd for name, fd in descriptors.items()})
+        except InitRefusedError as error:
+            raise OSError(error.errno, str(error)) from error
 
     async def fetch(self, uid: str) -> Mapping[str, int]:
         """Give copies of a pod's listeners."""

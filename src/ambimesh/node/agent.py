@@ -104,8 +104,11 @@ class NodeAgent:
         """Capture a new pod before its first process starts, if it is to be captured.
 
         Raises:
-            CaptureError: it is to be captured and cannot be; it must not start like this.
+            CaptureError: it is to be captured and cannot be, or its namespace, whose label may
+                want it, is not known yet; it must not start like this.
         """
+        if self._namespaces.get("", pod.metadata.namespace) is None:
+            raise CaptureError(f"pod {'/'.join(pod.key)}: its namespace is not known yet")
         if self._wanted(pod):
             async with self._pods_changing:
                 await self._captures.capture(_identity(pod))
@@ -116,7 +119,7 @@ class NodeAgent:
             await self._captures.forget(uid)
 
     def _wanted(self, pod: Pod) -> bool:
-        namespace = self._namespaces.snapshot().get(("", pod.metadata.namespace))
+        namespace = self._namespaces.get("", pod.metadata.namespace)
         facts = PodFacts(
             namespace=pod.metadata.namespace,
             labels=pod.metadata.labels,
@@ -130,9 +133,16 @@ class NodeAgent:
         for pod in self._pods.snapshot().values():
             kept = await self._sandboxes.fetch(pod.metadata.uid)
             _close(kept)
-            if kept:
-                with suppress(CaptureError):
+            if kept and not self._is_pending(pod):
+                try:
                     await self._captures.adopt(_identity(pod), captured=self._wanted(pod))
+                except CaptureError as error:  # its rules stand as they did; tried again soon
+                    log.warning("pod not taken over", pod="/".join(pod.key), reason=str(error))
+
+    def _is_pending(self, pod: Pod) -> bool:
+        """Whether no proxy had taken a pod: until one does, its traffic is not redirected."""
+        written = pod.metadata.annotations.get(REDIRECTION_ANNOTATION)
+        return self._wanted(pod) and written != Redirection.ENABLED
 
     async def _follow(self, reflector: Reflector[Pod] | Reflector[Namespace]) -> None:
         async for _ in reflector.changes():
@@ -203,10 +213,7 @@ class NodeAgent:
     async def _drain_forever(self) -> None:
         while True:
             await asyncio.sleep(self._pacing.drain_check_seconds)
-            try:
-                await self._captures.finish_draining()
-            except OSError as error:
-                log.warning("release not finished", reason=str(error))
+            await self._captures.finish_draining()
 
 
 def _identity(pod: Pod) -> PodIdentity:

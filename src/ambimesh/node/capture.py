@@ -9,7 +9,8 @@ Source: design D7, D10; node-proxy specification §2.
 import asyncio
 import os
 import socket
-from collections.abc import Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Protocol
@@ -28,6 +29,7 @@ class PodSandboxes(Protocol):
     """Where the network namespaces of pods are had from, and listeners are left in trust.
 
     On one machine the node's init serves it; what is kept there survives the agent.
+    Errors of every method: ``OSError`` with what stands in the way.
     """
 
     async def open(self, uid: str) -> int | None:
@@ -76,9 +78,11 @@ class _Capture:
     state: CaptureState = CaptureState.PENDING
     rules: Rules = ()
     busy: asyncio.Lock = field(default_factory=asyncio.Lock)
+    is_closed: bool = False  # look after waiting for `busy`: the descriptors may be others' by now
 
     def close(self) -> None:
         """Give up our descriptors: never a shutdown, other holders still listen."""
+        self.is_closed = True
         for listener in self.listeners.values():
             listener.close()
         os.close(self.redirection.namespace)
@@ -87,9 +91,18 @@ class _Capture:
 class Captures:
     """Every pod of this node that is captured, pending or draining."""
 
-    def __init__(self, sandboxes: PodSandboxes, zds: ZdsServer) -> None:
+    def __init__(
+        self,
+        sandboxes: PodSandboxes,
+        zds: ZdsServer,
+        *,
+        redirect: Callable[[int], Redirection] = Redirection,
+        listen: Callable[[int], dict[ListenerKind, socket.socket]] = make_listeners,
+    ) -> None:
         self._sandboxes = sandboxes
         self._zds = zds
+        self._redirect = redirect  # gives the rules of a namespace
+        self._listen = listen  # makes the listeners of a namespace
         self._captures: dict[str, _Capture] = {}
 
     def state(self, uid: str) -> CaptureState | None:
@@ -109,18 +122,13 @@ class Captures:
         Raises:
             CaptureError: why not; trying again later is right.
         """
-        capture = self._captures.get(pod.uid)
-        if capture is None:
-            capture = self._captures.setdefault(pod.uid, await self._open(pod))
-        async with capture.busy:
+        async with self._opened(pod) as capture:
             if capture.state is CaptureState.CAPTURED:
                 return
-            try:
+            with _reported(pod):
                 await asyncio.to_thread(capture.redirection.prepare)
                 await self._zds.add(_enrolled(capture))
                 capture.rules = await asyncio.to_thread(capture.redirection.capture)
-            except (OSError, RulesetError, NotEnrolledError) as error:
-                raise CaptureError(f"pod {pod}: {error}") from error
             capture.state = CaptureState.CAPTURED
             log.info("pod captured", pod=str(pod), uid=pod.uid)
 
@@ -130,44 +138,42 @@ class Captures:
         Raises:
             CaptureError: the rules could not be changed; the pod stays captured.
         """
-        capture = self._captures.get(uid)
-        if capture is None:
-            return
-        async with capture.busy:
-            if capture.state is CaptureState.PENDING:
-                await self._end(capture)
-            elif capture.state is CaptureState.CAPTURED:
-                try:
-                    capture.rules = await asyncio.to_thread(capture.redirection.drain)
-                except (OSError, RulesetError) as error:
-                    raise CaptureError(f"pod {capture.pod}: {error}") from error
-                capture.state = CaptureState.DRAINING
-                log.info("pod releasing", pod=str(capture.pod), uid=uid)
+        async with self._held(uid) as capture:
+            if capture is None or capture.state is CaptureState.DRAINING:
+                return
+            # A pending pod too: an agent that died may have loaded its rules and not said so.
+            with _reported(capture.pod):
+                capture.rules = await asyncio.to_thread(capture.redirection.drain)
+            capture.state = CaptureState.DRAINING
+            log.info("pod releasing", pod=str(capture.pod), uid=uid)
 
     async def forget(self, uid: str) -> None:
         """Give a pod up that has ended: its namespace is going, nothing is taken out."""
-        if capture := self._captures.get(uid):
-            async with capture.busy:
+        async with self._held(uid) as capture:
+            if capture is not None:
                 await self._zds.remove(uid)
                 self._drop(capture)
 
     async def finish_draining(self) -> None:
         """End the release of each pod whose last carried connection has ended."""
-        for capture in [*self._captures.values()]:
-            async with capture.busy:
-                if capture.state is not CaptureState.DRAINING:
+        for uid in [*self._captures]:
+            async with self._held(uid) as capture:
+                if capture is None or capture.state is not CaptureState.DRAINING:
                     continue
-                if await asyncio.to_thread(capture.redirection.carried_connections) == 0:
-                    await self._end(capture)
+                try:
+                    if await asyncio.to_thread(capture.redirection.carried_connections) == 0:
+                        await self._end(capture)
+                except (OSError, RulesetError) as error:
+                    log.warning("release not finished", pod=str(capture.pod), reason=str(error))
 
     async def verify(self, *, damaged: Callable[[PodIdentity], None]) -> None:
         """Read every pod's rules back and put them in force again where they are not.
 
         ``damaged`` is called for each pod whose rules somebody else has changed.
         """
-        for capture in [*self._captures.values()]:
-            async with capture.busy:
-                if capture.state is CaptureState.PENDING:
+        for uid in [*self._captures]:
+            async with self._held(uid) as capture:
+                if capture is None or capture.state is CaptureState.PENDING:
                     continue
                 try:
                     await self._verify(capture, damaged)
@@ -179,13 +185,16 @@ class Captures:
 
         Its listeners come out of trust. The rules are loaded at once, before any proxy has
         connected: connections wait in the listeners' queue and nothing goes out in plaintext.
+
+        Raises:
+            CaptureError: why not; the rules that stand in the pod still do.
         """
-        capture = self._captures.setdefault(pod.uid, await self._open(pod))
-        async with capture.busy:
+        async with self._opened(pod) as capture:
             redirection = capture.redirection
             load = redirection.capture if captured else redirection.drain
-            await asyncio.to_thread(redirection.prepare)
-            capture.rules = await asyncio.to_thread(load)
+            with _reported(pod):
+                await asyncio.to_thread(redirection.prepare)
+                capture.rules = await asyncio.to_thread(load)
             capture.state = CaptureState.CAPTURED if captured else CaptureState.DRAINING
             try:
                 await self._zds.add(_enrolled(capture))
@@ -203,23 +212,49 @@ class Captures:
         capture.rules = await asyncio.to_thread(load)
         damaged(capture.pod)
 
+    @asynccontextmanager
+    async def _held(self, uid: str) -> AsyncIterator[_Capture | None]:
+        """Keep others away from a pod's capture inside the block; ``None``: there is none."""
+        capture = self._captures.get(uid)
+        if capture is None:
+            yield None
+            return
+        async with capture.busy:
+            yield None if capture.is_closed else capture
+
+    @asynccontextmanager
+    async def _opened(self, pod: PodIdentity) -> AsyncIterator[_Capture]:
+        """Hold a pod's capture, made if there is none or if it ended while we waited."""
+        while True:
+            if pod.uid not in self._captures:
+                fresh = await self._open(pod)
+                if self._captures.setdefault(pod.uid, fresh) is not fresh:
+                    fresh.close()
+            async with self._held(pod.uid) as capture:
+                if capture is not None:
+                    yield capture
+                    return
+
     async def _open(self, pod: PodIdentity) -> _Capture:
-        namespace = await self._sandboxes.open(pod.uid)
-        if namespace is None:
-            raise CaptureError(f"pod {pod}: its network namespace is not there")
-        try:
-            listeners = await self._listeners(pod.uid, namespace)
-        except OSError as error:
-            os.close(namespace)
-            raise CaptureError(f"pod {pod}: {error}") from error
-        return _Capture(pod, Redirection(namespace=namespace), listeners)
+        with _reported(pod):
+            namespace = await self._sandboxes.open(pod.uid)
+            if namespace is None:
+                raise CaptureError(f"pod {pod}: its network namespace is not there")
+            try:
+                listeners = await self._listeners(pod.uid, namespace)
+            except BaseException:
+                os.close(namespace)
+                raise
+        return _Capture(pod, self._redirect(namespace), listeners)
 
     async def _listeners(self, uid: str, namespace: int) -> dict[ListenerKind, socket.socket]:
         """Take a pod's listeners out of trust, or make them and leave copies there."""
         kept = await self._sandboxes.fetch(uid)
-        if {kind.name for kind in PORTS} <= set(kept):
+        if {kind.name for kind in PORTS} == set(kept):
             return {kind: socket.socket(fileno=kept[kind.name]) for kind in PORTS}
-        listeners = await asyncio.to_thread(make_listeners, namespace)
+        for descriptor in kept.values():
+            os.close(descriptor)
+        listeners = await asyncio.to_thread(self._listen, namespace)
         copies = {kind.name: listener.fileno() for kind, listener in listeners.items()}
         await self._sandboxes.keep(uid, copies)
         return listeners
@@ -235,6 +270,15 @@ class Captures:
     def _drop(self, capture: _Capture) -> None:
         self._captures.pop(capture.pod.uid, None)
         capture.close()
+
+
+@contextmanager
+def _reported(pod: PodIdentity) -> Iterator[None]:
+    """Name the pod in what stands in the way of its capture."""
+    try:
+        yield
+    except (OSError, RulesetError, NotEnrolledError) as error:
+        raise CaptureError(f"pod {pod}: {error}") from error
 
 
 def _enrolled(capture: _Capture) -> Enrolled:

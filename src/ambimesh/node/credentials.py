@@ -57,7 +57,7 @@ class ProxyCredentials:
                 if not fresh:
                     started()
                     fresh = True
-            except (MeshError, LookupError) as error:
+            except (MeshError, LookupError, OSError) as error:
                 log.warning("credentials not renewed", reason=str(error))
                 pause = RETRY_SECONDS
             await asyncio.sleep(pause)

@@ -51,14 +51,18 @@ class Generations:
         *,
         retire: Callable[[int], Awaitable[None]],
         clock: Callable[[], float],
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
         self._processes = processes
         self._retire = retire  # asks the proxy of a pid to drain and end
         self._clock = clock
+        self._sleep = sleep
         self._alive: dict[int, RunningProxy] = {}
         self._wanted = asyncio.Event()
         self._backoff_seconds = FIRST_BACKOFF_SECONDS
         self._started_at = 0.0
+        self._last = 0  # the highest number given; none is used twice
+        self._accepted = 0  # the newest generation that has said that it accepts
 
     @property
     def newest(self) -> RunningProxy | None:
@@ -68,6 +72,7 @@ class Generations:
     async def run(self, *, started: Callable[[], None]) -> None:
         """Take over what runs, start one if nothing does, and replace what ends."""
         self._alive = {p.generation: p for p in await self._processes.running()}
+        self._last = max(self._alive, default=0)
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._watch(), name="ends of generations")
             if not self._alive:
@@ -83,11 +88,15 @@ class Generations:
         self._wanted.set()
 
     async def accepting(self, pid: int) -> None:
-        """Hear that a proxy has every pod; all older generations may retire now."""
+        """Hear that a proxy has every pod; all older generations may retire now.
+
+        That may be itself: after a restart of the agent the older one may connect last.
+        """
         current = next((p for p in self._alive.values() if p.pid == pid), None)
         if current is None:
             return
-        for older in [p for p in self._alive.values() if p.generation < current.generation]:
+        self._accepted = max(self._accepted, current.generation)
+        for older in [p for p in self._alive.values() if p.generation < self._accepted]:
             log.info("generation retires", generation=older.generation, pid=older.pid)
             await self._retire(older.pid)
 
@@ -106,11 +115,11 @@ class Generations:
         """Wait before the next start, longer each time, unless the last one was steady."""
         if self._clock() - self._started_at >= STEADY_SECONDS:
             self._backoff_seconds = FIRST_BACKOFF_SECONDS
-        await asyncio.sleep(self._backoff_seconds)
+        await self._sleep(self._backoff_seconds)
         self._backoff_seconds = min(self._backoff_seconds * 2, LONGEST_BACKOFF_SECONDS)
 
     async def _start(self) -> None:
-        generation = max(self._alive, default=0) + 1
+        self._last = generation = self._last + 1
         self._started_at = self._clock()
         try:
             proxy = await self._processes.start(generation)

@@ -79,8 +79,8 @@ def _nft(arguments: list[str], text: str) -> str:
             check=False,
             timeout=DEADLINE_SECONDS,
         )
-    except FileNotFoundError:
-        raise EnvironmentFaultError(catalogue.NFT_MISSING.problem()) from None
+    except OSError as error:  # it was there when the agent started
+        raise RulesetError(f"nft cannot be started: {error.strerror}") from error
     except subprocess.TimeoutExpired as error:
         raise RulesetError(f"nft did not answer within {DEADLINE_SECONDS:g} s") from error
     if done.returncode:

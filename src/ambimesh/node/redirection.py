@@ -48,7 +48,7 @@ SYSCTLS = {
 Rules = tuple[str, ...]  # see nftables.read_back
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, slots=True)
 class Redirection:
     """The rules of one pod. The descriptor belongs to the caller."""
 

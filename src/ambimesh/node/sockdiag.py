@@ -8,6 +8,7 @@ Source: linux/inet_diag.h, linux/sock_diag.h.
 
 import socket
 import struct
+import sys
 from collections.abc import Iterator
 from dataclasses import dataclass
 from ipaddress import IPv4Address, IPv6Address, ip_address
@@ -104,11 +105,10 @@ def answers(datagram: bytes) -> tuple[list[TcpSocket], bool]:
         body = datagram[at + _HEADER.size : at + size]
         if size < _HEADER.size or at + size > len(datagram):
             raise ValueError("netlink message longer than its datagram")
-        if kind == _NLMSG_DONE:
+        if kind in {_NLMSG_DONE, _NLMSG_ERROR}:
+            if code := _code(body):
+                raise OSError(code, "socket dump refused")
             return found, True
-        if kind == _NLMSG_ERROR:
-            (code,) = struct.unpack_from("=i", body)
-            raise OSError(-code, "socket dump refused")
         found.append(_socket(body))
         at += (size + 3) & ~3
     return found, False
@@ -119,6 +119,11 @@ def _mark_filter(mark: int) -> bytes:
     size = _OPERATION.size + 8
     # A jump to just past the end accepts, one further refuses.
     return _OPERATION.pack(_BC_MARK_COND, size, size + 4) + struct.pack("=II", mark, MARK_MASK)
+
+
+def _code(body: bytes) -> int:
+    """Read the error number that an end of a dump carries; 0: it is complete."""
+    return -int.from_bytes(body[:4], sys.byteorder, signed=True)
 
 
 def _socket(body: bytes) -> TcpSocket:

@@ -54,6 +54,7 @@ class ProxyConnection:
     socket: socket.socket
     pid: int
     takes_listeners: bool = False
+    is_retired: bool = False  # told to take no more pods; it still hears of removals
     _answers: "asyncio.Queue[bytes]" = field(default_factory=lambda: asyncio.Queue(1))
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
     _waiting: bool = False
@@ -73,19 +74,24 @@ class ProxyConnection:
             except (OSError, TimeoutError, ValueError) as error:
                 # A late answer would be taken for that of the next request: end it here.
                 self.close()
-                raise ProxyGoneError(f"proxy {self.pid}: {error or 'no answer in time'}") from error
+                why = str(error) or "no answer in time"
+                raise ProxyGoneError(f"proxy {self.pid}: {why}") from error
             finally:
                 self._waiting = False
 
     async def serve(self) -> None:
         """Take in answers until the proxy goes away. Cancellation: safe."""
         loop = asyncio.get_running_loop()
-        with contextlib.suppress(OSError):
-            while data := await loop.sock_recv(self.socket, MAX_MESSAGE_BYTES):
-                if not self._waiting or self._answers.full():
-                    log.warning("proxy spoke out of turn", pid=self.pid)
-                    return
-                self._answers.put_nowait(data)
+        try:
+            with contextlib.suppress(OSError):
+                while data := await loop.sock_recv(self.socket, MAX_MESSAGE_BYTES):
+                    if not self._waiting or self._answers.full():
+                        log.warning("proxy spoke out of turn", pid=self.pid)
+                        return
+                    self._answers.put_nowait(data)
+        finally:
+            if self._waiting and not self._answers.full():
+                self._answers.put_nowait(b"")  # who waits for an answer hears of the end at once
 
     def close(self) -> None:
         """End the connection; the proxy will connect again."""
@@ -131,10 +137,11 @@ class ZdsServer:
         """
         async with self._changing:
             self._enrolled[pod.uid] = pod
-            if not self._connections:
+            accepting = [c for c in self._connections if not c.is_retired]
+            if not accepting:
                 raise NotEnrolledError("no node proxy is connected")
             try:
-                error = await _send(self._connections[-1], pod)
+                error = await _send(accepting[-1], pod)
             except ProxyGoneError as gone:
                 raise NotEnrolledError(str(gone)) from gone
             if error:
@@ -149,9 +156,13 @@ class ZdsServer:
                     await connection.ask(messages.remove(uid), [])
 
     async def retire(self, pid: int) -> None:
-        """Ask a generation to stop accepting and to end when its last connection has."""
+        """Ask a generation to stop accepting and to end when its last connection has.
+
+        Istio's proxy does not know the request, and would end its process on it.
+        """
         async with self._changing:
-            for connection in [c for c in self._connections if c.pid == pid]:
+            for connection in [c for c in self._connections if c.pid == pid and c.takes_listeners]:
+                connection.is_retired = True
                 with contextlib.suppress(ProxyGoneError):
                     await connection.ask(messages.retire(), [])
 
@@ -166,16 +177,11 @@ class ZdsServer:
 
     async def _serve(self, accepted: socket.socket) -> None:
         accepted.setblocking(False)
-        connection = ProxyConnection(accepted, _peer_pid(accepted))
         with accepted:
             try:
-                await self._converse(connection)
+                await self._converse(ProxyConnection(accepted, _peer_pid(accepted)))
             except ProxyGoneError as gone:
                 log.warning("node proxy gone", reason=str(gone))
-            finally:
-                if connection in self._connections:
-                    self._connections.remove(connection)
-                    log.info("node proxy disconnected", pid=connection.pid)
 
     async def _converse(self, connection: ProxyConnection) -> None:
         try:
@@ -185,10 +191,15 @@ class ZdsServer:
             connection.takes_listeners = messages.hello(hello)
         except (OSError, TimeoutError, ValueError) as error:
             raise ProxyGoneError(f"proxy {connection.pid}: no hello: {error}") from error
-        async with asyncio.TaskGroup() as tasks:
-            bringing = tasks.create_task(self._bring_up(connection), name="zds snapshot")
-            await connection.serve()
-            bringing.cancel()
+        try:
+            async with asyncio.TaskGroup() as tasks:
+                bringing = tasks.create_task(self._bring_up(connection), name="zds snapshot")
+                await connection.serve()
+                bringing.cancel()
+        finally:
+            if connection in self._connections:
+                self._connections.remove(connection)
+                log.info("node proxy disconnected", pid=connection.pid)
 
     async def _bring_up(self, connection: ProxyConnection) -> None:
         try:

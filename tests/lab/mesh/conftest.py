@@ -1,9 +1,7 @@
 """One mesh of two nodes for the tests of this folder; each test has a namespace of its own."""
 
-import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import count
-from pathlib import Path
 
 import pytest
 
@@ -15,18 +13,25 @@ _NUMBERS = count(1)
 @pytest.fixture(scope="session")
 def mesh() -> Iterator[RunningMesh]:
     """A running mesh, stopped after the last test."""
-    with tempfile.TemporaryDirectory(prefix="ambimesh-lab-") as root:
-        running = RunningMesh.start(Path(root) / "home")
-        try:
-            yield running
-        finally:
-            running.stop()
+    with RunningMesh.started() as running:
+        yield running
+
+
+@pytest.fixture(scope="session")
+def make_namespace(mesh: RunningMesh) -> Callable[[], str]:
+    """Make a namespace with a name of its own; it goes with the mesh."""
+
+    def make() -> str:
+        name = f"lab-{next(_NUMBERS)}"
+        mesh.kubectl("create", "namespace", name)
+        return name
+
+    return make
 
 
 @pytest.fixture
-def namespace(mesh: RunningMesh) -> Iterator[str]:
+def namespace(mesh: RunningMesh, make_namespace: Callable[[], str]) -> Iterator[str]:
     """A namespace for one test, deleted after it."""
-    name = f"lab-{next(_NUMBERS)}"
-    mesh.kubectl("create", "namespace", name)
+    name = make_namespace()
     yield name
     mesh.kubectl("delete", "namespace", name, "--wait=false")

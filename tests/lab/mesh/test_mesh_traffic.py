@@ -2,111 +2,156 @@
 
 import asyncio
 import json
-import subprocess
-import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Any
 
 import pytest
 
 from ambimesh.local.link_capture import Segment, read_segments
 from ambimesh.local.link_watch import recorded
-from support.running_mesh import PEER, RunningMesh
+from support.running_mesh import Program, RunningMesh, case_command, peer
 
 pytestmark = pytest.mark.lab
 
-CASES = ["echo", "half_close", "small_writes", "banner", "server_reset", "refused", "both_ways"]
+CASES = ["echo", "half_close", "small_writes", "banner", "server_reset", "both_ways"]
+FAMILIES = (4, 6)
+Outcomes = dict[tuple[str, int], dict[str, Any]]
 
 
 @pytest.fixture(scope="module")
-def pair(mesh: RunningMesh) -> Iterator[str]:
-    """A server on node-1 and a client on node-2, not captured yet, in a namespace."""
-    name = "traffic"
-    mesh.kubectl("create", "namespace", name)
-    mesh.run_peer(name, "server", node="node-1")
-    mesh.run_client(name, "client", node="node-2")
+def direct() -> Outcomes:
+    """What each case gives without the mesh; filled before the pair is captured."""
+    return {}
+
+
+@pytest.fixture(scope="module")
+def pair(
+    mesh: RunningMesh, make_namespace: Callable[[], str], direct: Outcomes
+) -> Iterator[str]:
+    """A server on node-1 and a client on node-2 in a namespace, captured while they run."""
+    name = make_namespace()
+    mesh.run_pods(name, peer("server", node="node-1"), Program(name="client", node="node-2"))
+    direct |= {(case, family): _run(mesh, name, case, family) for case, family in _cells()}
+    mesh.capture(name, "server", "client")
+    mesh.until_tunnelled(name, "client", mesh.address(name, "server"), node="node-1")
     yield name
     mesh.kubectl("delete", "namespace", name, "--wait=false")
 
 
-def test_captured_traffic_equals_direct_traffic(mesh: RunningMesh, pair: str) -> None:
+def _cells() -> list[tuple[str, int]]:
+    """Give every case in every family; the long one in one of them."""
+    return [(c, f) for c in CASES for f in FAMILIES if c != "both_ways" or f == 4]
+
+
+def _run(mesh: RunningMesh, namespace: str, case: str, family: int) -> dict[str, Any]:
+    return mesh.case(namespace, "client", case, mesh.address(namespace, "server", family))
+
+
+@pytest.mark.parametrize(("case", "family"), _cells())
+def test_captured_traffic_equals_direct_traffic(
+    mesh: RunningMesh, pair: str, direct: Outcomes, case: str, family: int
+) -> None:
     """Issue 3, 4: byte for byte, or the same error, and one family like the other."""
-    hosts = {family: mesh.address(pair, "server", family) for family in (4, 6)}
-    direct = {
-        (case, family): mesh.case(pair, "client", case, host)
-        for case in CASES
-        for family, host in hosts.items()
-        if case != "both_ways" or family == 4
-    }
-    mesh.capture(pair, "server", "client")
-    mesh.until(lambda: _is_tunnelled(mesh, pair, hosts[4]))
+    captured = _run(mesh, pair, case, family)
 
-    captured = {
-        (case, family): mesh.case(pair, "client", case, hosts[family]) for case, family in direct
-    }
-
-    # With the mesh the connect succeeds before the far end is known; the refusal follows.
-    for family in hosts:
-        assert captured.pop(("refused", family))["outcome"] in {
-            "ConnectionResetError",
-            "end",
-            "ConnectionRefusedError",
-        }
-        direct.pop(("refused", family))
-    assert captured == direct
+    assert "error" not in captured
+    assert captured == direct[case, family]
 
 
-def test_server_sees_the_clients_own_address(mesh: RunningMesh, pair: str) -> None:
+def test_refused_port_ends_the_connection_without_data(mesh: RunningMesh, pair: str) -> None:
+    """With the mesh the connect succeeds before the far end is known; the refusal follows."""
+    outcome = _run(mesh, pair, "refused", 4)["outcome"]
+
+    assert outcome in {"ConnectionResetError", "ConnectionRefusedError"}
+
+
+def test_long_transfer_arrives_whole_at_the_server(mesh: RunningMesh, pair: str) -> None:
+    """What the server read of 64 MiB is the same with the mesh as without it."""
+    _run(mesh, pair, "both_ways", 4)
+
+    lines = [line for line in mesh.pod_log(pair, "server").splitlines() if "received" in line]
+    assert len(lines) >= 2
+    assert len(set(lines)) == 1
+    assert json.loads(lines[0])["received"][0] == 64 << 20
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_server_sees_the_clients_own_address(mesh: RunningMesh, pair: str, family: int) -> None:
     """Design §3.8: the application sees who called, in both families."""
-    mesh.capture(pair, "server", "client")
-    for family in (4, 6):
-        answer = mesh.case(pair, "client", "address", mesh.address(pair, "server", family))
+    answer = _run(mesh, pair, "address", family)
 
-        assert answer["seen_as"] == mesh.address(pair, "client", family)
+    assert answer["seen_as"] == mesh.address(pair, "client", family)
 
 
 def test_client_reset_reaches_the_server(mesh: RunningMesh, pair: str) -> None:
     """Design §3.5: a reset travels end to end, not as an orderly end."""
-    mesh.capture(pair, "server", "client")
+    before = mesh.pod_log(pair, "server").count('"outcome": "reset"')
 
-    mesh.case(pair, "client", "client_reset", mesh.address(pair, "server"))
+    _run(mesh, pair, "client_reset", 4)
 
-    log = mesh.home.pod_folder(pair, "server") / "server.log"
-    mesh.until(lambda: '"outcome": "reset"' in log.read_text("utf-8"), seconds=5)
+    mesh.until(lambda: mesh.pod_log(pair, "server").count('"outcome": "reset"') > before, seconds=5)
 
 
 def test_nothing_captured_is_on_the_wire_in_plaintext(mesh: RunningMesh, pair: str) -> None:
     """Issue 3, 4: a recording of the node's link has only TLS to port 15008."""
-    mesh.capture(pair, "server", "client")
-    host = mesh.address(pair, "server")
-    mesh.until(lambda: _is_tunnelled(mesh, pair, host))
+    hosts = mesh.addresses(pair)
 
-    segments = asyncio.run(_recorded_echo(mesh, pair, host))
+    segments = asyncio.run(_recorded_echo(mesh, pair))
 
-    between = [
-        s
-        for s in segments
-        if {str(s.source), str(s.destination)} <= {host, mesh.address(pair, "client")}
-    ]
+    ends = {*hosts["server"], *hosts["client"]}
+    between = [s for s in segments if {str(s.source), str(s.destination)} <= ends]
     assert between
     assert all(15008 in segment.ports for segment in between)
-    assert not [segment for segment in between if b"hello" in segment.payload]
+    assert any(segment.looks_like_tls for segment in between)
+    assert not [segment for segment in segments if b"hello" in segment.payload]
+
+
+async def _recorded_echo(mesh: RunningMesh, namespace: str) -> list[Segment]:
+    async with recorded(mesh.home, "node-2") as path:
+        await asyncio.to_thread(_run, mesh, namespace, "echo", 4)
+    return list(read_segments(path))
 
 
 def test_connections_live_through_capture_and_release(mesh: RunningMesh, namespace: str) -> None:
     """Issue 3, 3: long connections are alive across uncaptured, captured, uncaptured."""
-    mesh.run_peer(namespace, "server", node="node-1")
-    mesh.run_client(namespace, "client", node="node-2")
+    mesh.run_pods(namespace, peer("server", node="node-1"), Program(name="client", node="node-2"))
     host = mesh.address(namespace, "server")
 
     before = _Ping(mesh, namespace, host)
     mesh.capture(namespace, "server", "client")
-    mesh.until(lambda: _is_tunnelled(mesh, namespace, host))
+    mesh.until_tunnelled(namespace, "client", host, node="node-1")
     during = _Ping(mesh, namespace, host)
     mesh.release(namespace, "server", "client")
-    mesh.until(lambda: not _is_tunnelled(mesh, namespace, host))
+    mesh.until(lambda: not _is_logged(mesh, namespace, host))
+    after = _Ping(mesh, namespace, host)
 
-    for ping in (before, during):
-        assert ping.finish()["outcome"] == "alive"
+    for ping in (before, during, after):
+        assert ping.finish() == "alive"
+
+
+def test_ambi_commands_make_and_enter_a_pod_by_service_name(
+    mesh: RunningMesh, namespace: str
+) -> None:
+    """Issue 3, 3: `ambi run`, a Service manifest and `ambi exec`, uncaptured and captured."""
+    run = ("run", "--detach", "-n", namespace, "--node")
+    serve = ("python3", "-m", "http.server", "8080", "--directory", "/usr/share/dict")
+    mesh.ambi(*run, "node-1", "--service-account", "web", "--port", "8080", "--name", "web", "--",
+              *serve)  # fmt: skip
+    mesh.ambi(*run, "node-2", "--name", "client", "--", "sleep", "infinity")
+    mesh.kubectl("expose", "pod", "web", "-n", namespace, "--port", "8080")
+
+    def status() -> str:
+        curl = ("curl", "-s", "-o", "/dev/null", "-w", "%{http_code}")
+        url = f"http://web.{namespace}:8080/"
+        return mesh.ambi("exec", "-n", namespace, "client", "--", *curl, url, expect=None)
+
+    mesh.until(lambda: status() == "200")
+    mesh.capture(namespace, "web", "client")
+    mesh.until(lambda: _identity_logged(mesh, namespace, status))
+    mesh.release(namespace, "web", "client")
+    mesh.until(lambda: not _identity_logged(mesh, namespace, status))
+
+    assert status() == "200"
 
 
 class _Ping:
@@ -114,30 +159,31 @@ class _Ping:
 
     def __init__(self, mesh: RunningMesh, namespace: str, host: str) -> None:
         self._flag = mesh.home.root / f"stop-{id(self)}"
-        command = (sys.executable, str(PEER), "ping", host, "8080", str(self._flag))
-        self._process = subprocess.Popen(
-            mesh.ambi_command("exec", "-n", namespace, "client", "--", *command),
-            env=mesh.environment, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-        )  # fmt: skip
+        command = case_command("ping", host, str(self._flag))
+        self._process = mesh.background(namespace, "client", *command)
         assert self._process.stderr is not None
         assert self._process.stderr.readline().strip() == "1"
 
-    def finish(self) -> dict[str, object]:
-        """Let it end and give what it reports."""
+    def finish(self) -> str:
+        """Let it end and give how it was."""
         self._flag.touch()
         output, _ = self._process.communicate(timeout=20)
-        answer: dict[str, object] = json.loads(output.splitlines()[-1])
-        return answer
+        return str(json.loads(output.splitlines()[-1])["outcome"])
 
 
-def _is_tunnelled(mesh: RunningMesh, namespace: str, host: str) -> bool:
-    """Make one request and tell whether the server's proxy logged it."""
+def _is_logged(mesh: RunningMesh, namespace: str, host: str) -> bool:
+    """Make a request; tell whether the server's proxy logged it."""
     before = len(mesh.access_log("node-1"))
-    assert mesh.case(namespace, "client", "echo", host)["answer"] == "hello"
+    assert mesh.case(namespace, "client", "echo", host) == {"answer": "hello"}
     return len(mesh.access_log("node-1")) > before
 
 
-async def _recorded_echo(mesh: RunningMesh, namespace: str, host: str) -> list[Segment]:
-    async with recorded(mesh.home, "node-2") as path:
-        await asyncio.to_thread(mesh.case, namespace, "client", "echo", host)
-    return list(read_segments(path))
+def _identity_logged(mesh: RunningMesh, namespace: str, request: Callable[[], str]) -> bool:
+    """Make a request; tell whether the server's proxy logged both its identities."""
+    before = len(mesh.access_log("node-1"))
+    assert request() == "200"
+    own = f"spiffe://cluster.local/ns/{namespace}/sa/"
+    return any(
+        own + "default" in line and own + "web" in line
+        for line in mesh.access_log("node-1")[before:]
+    )

@@ -35,7 +35,10 @@ async def api(tmp_path: Path) -> AsyncIterator[Api]:
 def _pod(name: str, **spec: Any) -> dict[str, Any]:
     volume = {"name": "v", "secret": {"secretName": "used"}}
     containers = [{"name": "c", "image": "x"}]
-    return {"metadata": {"name": name}, "spec": {"containers": containers, "volumes": [volume], **spec}}
+    return {
+        "metadata": {"name": name},
+        "spec": {"containers": containers, "volumes": [volume], **spec},
+    }
 
 
 async def _status(api: Api, user: str, method: str, path: str, body: object = None) -> int:

@@ -190,7 +190,9 @@ async def test_token_request_refuses_what_cannot_be(
     """Too short, bound to the wrong thing, to nothing, or to a pod of another account."""
     container = [{"name": "c", "image": "x"}]
     pods = "/api/v1/namespaces/default/pods"
-    await api.call("POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "o"}})
+    await api.call(
+        "POST", "/api/v1/namespaces/default/serviceaccounts", {"metadata": {"name": "o"}}
+    )
     await api.call("POST", pods, {"metadata": {"name": "p"}, "spec": {"containers": container}})
     other = {"containers": container, "serviceAccountName": "o"}
     await api.call("POST", pods, {"metadata": {"name": "q"}, "spec": other})

@@ -23,12 +23,18 @@ def _service(**spec: Any) -> dict[str, Any]:
     return {"metadata": metadata, "spec": {**given, **spec}}
 
 
-def _pod(name: str = "p", *, ready: bool = True, ip: str = "198.18.1.10", **more: Any) -> dict[str, Any]:
+def _pod(
+    name: str = "p", *, ready: bool = True, ip: str = "198.18.1.10", **more: Any
+) -> dict[str, Any]:
     condition = {"type": "Ready", "status": "True" if ready else "False"}
     pod: dict[str, Any] = {
         "metadata": {"name": name, "namespace": "n", "uid": f"uid-{name}"},
         "spec": {"nodeName": "node-1", "containers": [{"name": "c"}]},
-        "status": {"podIP": ip, "podIPs": [{"ip": ip}, {"ip": "fd98::1"}], "conditions": [condition]},
+        "status": {
+            "podIP": ip,
+            "podIPs": [{"ip": ip}, {"ip": "fd98::1"}],
+            "conditions": [condition],
+        },
     }
     for section, fields in more.items():
         pod[section] |= fields
@@ -151,7 +157,9 @@ def test_recreate_waits_until_the_old_pods_have_gone() -> None:
 _LIMIT = st.one_of(st.integers(0, 5), st.sampled_from(["0%", "25%", "60%", "100%"]))
 
 
-@given(st.integers(0, 12), st.lists(st.integers(0, 8), max_size=3), _LIMIT, _LIMIT, st.integers(0, 8))
+@given(
+    st.integers(0, 12), st.lists(st.integers(0, 8), max_size=3), _LIMIT, _LIMIT, st.integers(0, 8)
+)
 def test_rolling_update_keeps_its_limits_and_ends(
     wanted: int, old_sizes: list[int], surge: Any, unavailable: Any, started: int
 ) -> None:

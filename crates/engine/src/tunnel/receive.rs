@@ -128,14 +128,7 @@ impl Worker {
                 cause,
                 code,
             } => {
-                let may_retry = code == ErrorCode::REFUSED_STREAM || cause == ResetCause::GoAway;
-                self.on_reset(
-                    key,
-                    stream,
-                    cause,
-                    may_retry,
-                    &format!("stream reset: {code}"),
-                );
+                self.on_reset(key, stream, code, cause);
             }
             Event::Writable {
                 stream: Some(stream),
@@ -160,14 +153,7 @@ impl Worker {
         }
     }
 
-    fn on_reset(
-        &mut self,
-        key: Key<Tunnel>,
-        stream: StreamId,
-        cause: ResetCause,
-        may_retry: bool,
-        detail: &str,
-    ) {
+    fn on_reset(&mut self, key: Key<Tunnel>, stream: StreamId, code: ErrorCode, cause: ResetCause) {
         let Some(tunnel) = self.tunnels.get_mut(key) else {
             return;
         };
@@ -177,9 +163,17 @@ impl Worker {
         let Some(flow) = self.flows.get_mut(flow_key) else {
             return;
         };
+        let detail = format!("stream reset: {code}");
+        if code == ErrorCode::NO_ERROR && flow.down.has_ended {
+            // The peer has said all it wanted to say and needs no more of us (RFC 9113 §8.1).
+            flow.up.has_ended = true;
+            flow.up.is_closed = true;
+            return self.agenda.push_back(Work::Flow(flow_key));
+        }
         let was_answered = !matches!(flow.phase, Phase::AwaitAnswer(_));
-        if !was_answered && may_retry {
-            return self.rejoin(flow_key, detail);
+        let was_untouched = code == ErrorCode::REFUSED_STREAM || cause == ResetCause::GoAway;
+        if !was_answered && was_untouched {
+            return self.rejoin(flow_key, &detail);
         }
         let reason = match cause {
             ResetCause::Violation(_) => CloseReason::TunnelFailure,
@@ -187,6 +181,6 @@ impl Worker {
             _ if flow.is_near_source() => CloseReason::DestinationReset,
             _ => CloseReason::SourceReset,
         };
-        self.finish(flow_key, reason, Some(detail));
+        self.finish(flow_key, reason, Some(&detail));
     }
 }

@@ -194,7 +194,7 @@ fn aborted_downloads_return_their_credit() {
         let writer = thread::spawn(move || {
             let mut server = server;
             // Until the reset arrives: what is under way then is lost, and must be credited.
-            while server.write_all(&[7; 64 << 10]).is_ok() {}
+            while server.write_all(&[7; 8 << 10]).is_ok() {}
         });
         client.read_exact(&mut [0; 1000]).unwrap();
         reset(client);
@@ -244,4 +244,87 @@ fn many_connections_share_few_tunnels() {
     // 250 flows at 100 streams each.
     assert_eq!(rig.server.engine.active(), 250 + 3);
     assert_eq!(rig.client.engine.connections().len(), 250);
+}
+
+/// Uploads that the application aborts give their credit back as well.
+#[test]
+fn aborted_uploads_return_their_credit() {
+    let rig = Rig::new();
+    let listener = rig.listen();
+    for _ in 0..300 {
+        let (client, mut server) = rig.connect(&listener);
+        let writer = thread::spawn(move || {
+            let mut client = client;
+            while client.write_all(&[7; 8 << 10]).is_ok() {}
+        });
+        server.read_exact(&mut [0; 1000]).unwrap();
+        reset(server);
+        writer.join().unwrap();
+    }
+
+    let (client, server) = rig.connect(&listener);
+    let received = thread::scope(|scope| {
+        scope.spawn(|| send_noise(&client, 1, 32 << 20));
+        scope.spawn(|| read_noise(&server, 1)).join().unwrap()
+    });
+
+    assert_eq!(received, 32 << 20);
+}
+
+/// Applications that do not read block their own connection, not the tunnel that they share.
+#[test]
+fn a_slow_reader_blocks_only_itself() {
+    let rig = Rig::new();
+    let listener = rig.listen();
+    let slow: Vec<_> = (0..3).map(|_| rig.connect(&listener)).collect();
+    for (client, _) in &slow {
+        client.set_nonblocking(true).unwrap();
+        let mut client: &TcpStream = client;
+        let fill = std::iter::repeat_with(|| client.write(&[7; 8 << 10]));
+        let sent: usize = fill.map_while(Result::ok).sum();
+        assert!(sent > 0);
+    }
+
+    let (client, server) = rig.connect(&listener);
+    let received = thread::scope(|scope| {
+        scope.spawn(|| send_noise(&client, 1, 16 << 20));
+        scope.spawn(|| read_noise(&server, 1)).join().unwrap()
+    });
+
+    assert_eq!(received, 16 << 20);
+}
+
+/// IPv6 is carried as IPv4 is, with the client's address.
+#[test]
+fn ipv6_goes_through_a_tunnel() {
+    let rig = Rig::new();
+    let listener = rig.listen_at(rig.server.ipv6);
+
+    let (mut client, mut server) = rig.connect(&listener);
+    client.write_all(b"six").unwrap();
+    let mut received = [0; 3];
+    server.read_exact(&mut received).unwrap();
+    let seen = server.peer_addr().unwrap().ip();
+    drop((client, server));
+
+    assert_eq!((&received, seen), (b"six", rig.client.ipv6));
+    let (facts, end) = rig.client.reports.wait_closed();
+    assert_eq!(
+        (end.reason, facts.destination),
+        (CloseReason::Finished, (rig.server.ipv6, 15008).into())
+    );
+}
+
+/// A pod that calls itself is answered by itself, from its own address.
+#[test]
+fn a_pod_reaches_itself() {
+    let rig = Rig::new();
+    let listener = rig.listen();
+
+    let mut client = rig.server.connect(listener.local_addr().unwrap());
+    let (mut server, from) = listener.accept().unwrap();
+    client.write_all(b"self").unwrap();
+    server.read_exact(&mut [0; 4]).unwrap();
+
+    assert_eq!(from.ip(), rig.server.ip);
 }

@@ -61,7 +61,7 @@ fn a_late_certificate_ends_the_connection() {
         timeouts,
         ..Default::default()
     };
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         settings,
         ..Default::default()
     });

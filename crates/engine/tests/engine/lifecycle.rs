@@ -15,7 +15,7 @@ use crate::rig::{Rig, Wish, uid, workload};
 /// A connection that is faster than discovery waits for it.
 #[test]
 fn connections_wait_for_discovery() {
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         is_server_known: false,
         ..Default::default()
     });
@@ -40,7 +40,7 @@ fn a_pod_that_stays_unknown_is_given_up() {
         timeouts,
         ..Default::default()
     };
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         settings,
         ..Default::default()
     });
@@ -111,14 +111,14 @@ fn removing_a_pod_ends_its_connections() {
     );
 }
 
-/// Without SO_REUSEPORT a second generation cannot bind, and says which port.
+/// Without `SO_REUSEPORT` a second generation cannot bind, and says which port.
 #[test]
 fn a_taken_port_is_reported() {
     let settings = Settings {
         reuse_port: false,
         ..Default::default()
     };
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         settings,
         ..Default::default()
     });
@@ -213,7 +213,7 @@ fn idle_tunnels_are_released() {
         idle_tunnel_release: Duration::from_millis(50),
         ..Default::default()
     };
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         settings,
         ..Default::default()
     });
@@ -236,7 +236,7 @@ fn silent_half_closed_connections_end() {
         timeouts,
         ..Default::default()
     };
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         settings,
         ..Default::default()
     });
@@ -257,7 +257,7 @@ fn silent_half_closed_connections_end() {
 /// Several workers share the listeners; connections work whoever takes them.
 #[test]
 fn several_workers_share_a_pod() {
-    let rig = Rig::with(Wish {
+    let rig = Rig::with(&Wish {
         workers: 3,
         ..Default::default()
     });
@@ -267,5 +267,26 @@ fn several_workers_share_a_pod() {
         let (mut client, mut server) = rig.connect(&listener);
         client.write_all(b"x").unwrap();
         server.read_exact(&mut [0]).unwrap();
+    }
+}
+
+/// Stopping ends every connection, and each that was opened is reported closed.
+#[test]
+fn stopping_ends_and_reports_everything() {
+    let Rig { client, server, .. } = {
+        let rig = Rig::new();
+        let listener = rig.listen();
+        let (mut at_client, mut at_server) = rig.connect(&listener);
+        at_client.write_all(b"x").unwrap();
+        at_server.read_exact(&mut [0]).unwrap();
+        rig
+    };
+
+    client.engine.stop();
+    server.engine.stop();
+
+    for reports in [client.reports, server.reports] {
+        let reports = reports.wait_until(|_| true);
+        assert_eq!((reports.opened.len(), reports.closed.len()), (1, 1));
     }
 }

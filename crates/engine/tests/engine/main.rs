@@ -2,6 +2,8 @@
 //!
 //! Needs root, nft and ip, as the node proxy does.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
+
 mod fakes;
 mod rig;
 

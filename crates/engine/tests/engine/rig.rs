@@ -1,7 +1,7 @@
 //! Two pods on a wire, each served by an engine of its own.
 
 use std::io::{self, Read, Write};
-use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr, TcpListener, TcpStream};
 use std::os::fd::AsFd;
 use std::process::{Command as Process, Stdio};
 use std::sync::{Arc, Mutex, mpsc};
@@ -29,6 +29,7 @@ table inet capture {
  }
  chain nat-pre { type nat hook prerouting priority -100
   ip daddr 127.0.0.1 return
+  ip6 daddr ::1 return
   tcp dport 15008 return
   meta mark & 0xfff == 0x539 return
   meta l4proto tcp redirect to :15006
@@ -36,7 +37,9 @@ table inet capture {
  chain nat-out { type nat hook output priority -100
   meta mark & 0xfff == 0x111 accept
   oifname lo ip daddr != 127.0.0.1 accept
+  oifname lo ip6 daddr != ::1 accept
   ip daddr 127.0.0.1 return
+  ip6 daddr ::1 return
   meta mark & 0xfff == 0x539 return
   meta l4proto tcp redirect to :15001
  }
@@ -46,6 +49,7 @@ table inet capture {
 pub struct Pod {
     pub name: &'static str,
     pub ip: IpAddr,
+    pub ipv6: IpAddr,
     pub netns: Namespace,
     pub engine: Engine,
     shared: Shared,
@@ -80,10 +84,10 @@ impl Default for Wish {
 impl Rig {
     /// Both captured, both known to discovery.
     pub fn new() -> Self {
-        Self::with(Wish::default())
+        Self::with(&Wish::default())
     }
 
-    pub fn with(wish: Wish) -> Self {
+    pub fn with(wish: &Wish) -> Self {
         let (client_netns, server_netns) = wired_namespaces();
         let authority = Arc::new(Authority::new("test"));
         let mut store = Store::new();
@@ -104,6 +108,7 @@ impl Rig {
             Pod {
                 name,
                 ip: ip(number),
+                ipv6: ipv6(number),
                 netns,
                 engine,
                 shared,
@@ -140,9 +145,12 @@ impl Rig {
 
     /// A listening application in the server's pod.
     pub fn listen(&self) -> TcpListener {
-        let server = self.server.ip;
-        self.server
-            .inside(move || TcpListener::bind((server, 0)).unwrap())
+        self.listen_at(self.server.ip)
+    }
+
+    /// The same at one of the pod's addresses.
+    pub fn listen_at(&self, ip: IpAddr) -> TcpListener {
+        self.server.inside(|| TcpListener::bind((ip, 0)).unwrap())
     }
 
     /// A connection of the client's application to the server's, both ends.
@@ -153,12 +161,12 @@ impl Rig {
             tv_sec: 5,
             tv_nsec: 0,
         };
-        if poll(&mut ready, Some(&patience)).unwrap() == 0 {
-            panic!(
-                "nothing arrived: {} {}",
-                self.client.reports, self.server.reports
-            );
-        }
+        let arrived = poll(&mut ready, Some(&patience)).unwrap();
+        assert_ne!(
+            arrived, 0,
+            "nothing arrived: {} {}",
+            self.client.reports, self.server.reports
+        );
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(PATIENCE)).unwrap();
         (client, server)
@@ -257,7 +265,7 @@ pub fn workload(name: &str, number: u8) -> Workload {
         namespace: "demo".into(),
         service_account: name.into(),
         trust_domain: "cluster.local".into(),
-        addresses: vec![ip(number)],
+        addresses: vec![ip(number), ipv6(number)],
         protocol: Protocol::Hbone,
         capacity: 1,
         ..Default::default()
@@ -267,6 +275,10 @@ pub fn workload(name: &str, number: u8) -> Workload {
 
 pub fn uid(name: &str) -> WorkloadUid {
     WorkloadUid::new(&format!("Kubernetes//Pod/demo/{name}"))
+}
+
+fn ipv6(number: u8) -> IpAddr {
+    Ipv6Addr::new(0xfd09, 0, 0, 0, 0, 0, 0, number.into()).into()
 }
 
 fn ip(number: u8) -> IpAddr {
@@ -296,13 +308,18 @@ fn wired_namespaces() -> (Namespace, Namespace) {
     client.enter(|| ip_command(&wire)).unwrap();
     for (namespace, number) in [(&client, 1), (&server, 2)] {
         let address = format!("address add {}/24 dev eth0", ip(number));
+        let address6 = format!("address add {}/64 dev eth0 nodad", ipv6(number));
         namespace
             .enter(|| {
                 ip_command("link set lo up");
                 ip_command("link set eth0 up");
                 ip_command(&address);
-                ip_command("rule add fwmark 0x111/0xfff lookup 100 priority 32764");
-                ip_command("route add local 0.0.0.0/0 dev lo table 100");
+                ip_command(&address6);
+                for (family, all) in [("-4", "0.0.0.0/0"), ("-6", "::/0")] {
+                    let rule = "rule add fwmark 0x111/0xfff lookup 100 priority 32764";
+                    ip_command(&format!("{family} {rule}"));
+                    ip_command(&format!("{family} route add local {all} dev lo table 100"));
+                }
             })
             .unwrap();
     }

@@ -39,7 +39,7 @@ from ambimesh.local.apiserver.streams.gateway import Streams
 from ambimesh.local.home import Home
 
 _KEEP_ALIVE_SECONDS = 120
-_GRACE_SECONDS = 5
+_GRACE_SECONDS = 1  # peers of TLS may never answer a close; what is written is written by then
 _BACKLOG = 1024
 _LARGEST_MESSAGE_BYTES = 4 << 20  # of a WebSocket; kubectl sends 32 KiB
 

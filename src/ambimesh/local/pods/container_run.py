@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 
 import structlog
 
-from ambimesh.kube.core import Container, Probe
+from ambimesh.kube.core import Container, ContainerStatus, Probe
 from ambimesh.local.exit_board import ExitBoard
 from ambimesh.local.init.client import InitClient, InitRefusedError
 from ambimesh.local.init.protocol import Exit, Failure, ProcessState, Spawn
@@ -18,6 +18,8 @@ from ambimesh.local.pods.probes import ProbeLoop, asker
 from ambimesh.local.pods.restart import Backoff, starts_again
 
 log = structlog.get_logger("pods")
+
+NOT_STARTED_CODE = 127  # as shells say that there is no such program
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,11 +53,20 @@ class ContainerRun:
         """The init's key of the process that runs, or of the last one."""
         return self._plan.spawn(self._starts).key
 
-    def adopt(self, running: ProcessState) -> None:
-        """Take over a process that an earlier agent started."""
+    def adopt(self, running: ProcessState, written: ContainerStatus | None) -> None:
+        """Take over a process that an earlier agent started, with what it wrote about it.
+
+        A ready container stays ready until its probe says otherwise: its clients must not
+        notice that an agent was replaced.
+        """
         self._starts = int(running.key.rpartition("/")[2])
+        known = written is not None and written.restart_count == self._starts
         self.view = self.view.with_changes(
-            running_since=running.started_at, restarts=self._starts, has_started=True
+            running_since=running.started_at,
+            restarts=self._starts,
+            waiting="",
+            has_started=known and bool(written and written.started),
+            is_ready=known and bool(written and written.ready),
         )
 
     async def run(self) -> None:
@@ -80,8 +91,12 @@ class ContainerRun:
         """End the running process: asked first, killed after the grace period."""
         if self.view.running_since is None:
             return
-        with suppress(InitRefusedError):
+        try:
             await self._init.signal(self.key, signal.SIGTERM, leader_only=True)
+        except InitRefusedError:  # it has ended, and its end may have been taken already
+            await self._init.acknowledge(self.key)
+            self._set(running_since=None)
+            return
         try:
             async with asyncio.timeout(grace_seconds):
                 await self._exits.take(self.key)
@@ -113,7 +128,9 @@ class ContainerRun:
         """A command that cannot be started is tried again, like one that crashes."""
         if self._plan.policy == "Never":
             now = time.time()
-            ending = Ending(exit_code=127, signal=None, started_at=now, finished_at=now)
+            ending = Ending(
+                exit_code=NOT_STARTED_CODE, signal=None, started_at=now, finished_at=now
+            )
             self._set(ending=ending, is_over=True, waiting="StartError", message=str(error))
             return False
         self._backoff = self._backoff.after(ran_seconds=0)
@@ -131,13 +148,14 @@ class ContainerRun:
 
     async def _ask_probes(self) -> None:
         container = self._plan.container
-        if container.startup_probe is not None:
-            await self._until_started(container.startup_probe)
-        self._set(has_started=True, is_ready=container.readiness_probe is None)
+        if not self.view.has_started:
+            if container.startup_probe is not None:
+                await self._until_started(container.startup_probe)
+            self._set(has_started=True, is_ready=container.readiness_probe is None)
         async with asyncio.TaskGroup() as tasks:
             if probe := container.readiness_probe:
                 loop = ProbeLoop(probe, self._asker(probe), lambda ok: self._set(is_ready=ok))
-                tasks.create_task(loop.run(verdict=False), name="readiness")
+                tasks.create_task(loop.run(verdict=self.view.is_ready), name="readiness")
             if probe := container.liveness_probe:
                 dead = asyncio.Event()
                 loop = ProbeLoop(probe, self._asker(probe), lambda ok: None if ok else dead.set())
@@ -165,7 +183,11 @@ class ContainerRun:
         self._probes += 1
         spawn = self._plan.spawn(self._starts)
         key = f"{spawn.key}/probe/{self._probes}"
-        await self._init.spawn(replace(spawn, key=key, argv=command, log=None))
+        try:
+            await self._init.spawn(replace(spawn, key=key, argv=command, log=None))
+        except InitRefusedError as error:
+            log.warning("probe not started", key=key, reason=str(error))
+            return NOT_STARTED_CODE
         try:
             return (await self._exits.take(key)).code
         except asyncio.CancelledError:

@@ -6,6 +6,7 @@ import fcntl
 import os
 import pty
 import signal
+import socket
 import struct
 import termios
 from collections.abc import AsyncIterator
@@ -45,8 +46,8 @@ class Doorman:
         worker = self._runtime.worker(request.uid)
         if worker is None:
             return DoorStatus(code=404, message=f"pod {request.pod} does not run on this node")
-        if worker.container(request.container) is None:
-            return _bad(f"pod {request.pod} has no container {request.container}")
+        if why := _impossible(worker, request):
+            return _bad(why)
         match request.op:
             case "exec":
                 return await self._exec(worker, request, connection)
@@ -62,8 +63,6 @@ class Doorman:
     ) -> DoorStatus:
         container = worker.container(request.container)
         assert container is not None
-        if worker.sandbox < 0:
-            return _bad(f"pod {request.pod} is not running")
         key = f"exec/{os.getpid()}/{next(_NUMBERS)}"
         spawn = replace(
             container_spawn(worker.pod, container, worker.place, start=0),
@@ -94,11 +93,13 @@ class Doorman:
                     tasks.create_task(_send_all(descriptor, channel, connection))
                     for channel, descriptor in streams.outputs.items()
                 ]
-                ended = await self._exits.take(key)
-                await asyncio.wait(sending)
+                ended = await self._exits.wait(key)
+                if sending:
+                    await asyncio.wait(sending)
                 reading.cancel()
         finally:
             streams.close()
+            await self._end(key)
         return DoorStatus(code=200 if ended.code == 0 else 500, exit_code=ended.code)
 
     async def _take_frames(self, key: str, streams: "_Streams", connection: DoorConnection) -> None:
@@ -109,11 +110,17 @@ class Doorman:
                 case Channel.CLOSE if frame.payload == bytes((Channel.STDIN,)):
                     streams.end_input()
                 case Channel.RESIZE:
-                    streams.resize(
-                        decode_size(frame.payload).height, decode_size(frame.payload).width
-                    )
-        # The client has gone: its program is not to go on alone.
-        with contextlib.suppress(InitRefusedError):
+                    size = decode_size(frame.payload)
+                    streams.resize(size.height, size.width)
+        await self._kill(key)  # the client has gone: its program is not to go on alone
+
+    async def _end(self, key: str) -> None:
+        """Leave nothing of a program, however its operation ended."""
+        await self._kill(key)
+        await self._exits.take(key)
+
+    async def _kill(self, key: str) -> None:
+        with contextlib.suppress(InitRefusedError):  # it has ended by itself
             await self._init.signal(key, signal.SIGKILL)
 
     async def _attach(
@@ -202,9 +209,9 @@ class _Terminal(_Streams):
 
 
 async def _send_all(descriptor: int, channel: Channel, connection: DoorConnection) -> None:
-    async for data in _chunks(descriptor):
-        await connection.send(channel, data)
-    with contextlib.suppress(ConnectionError):
+    with contextlib.suppress(ConnectionError):  # the client has gone; who reads from it knows
+        async for data in _chunks(descriptor):
+            await connection.send(channel, data)
         await connection.finish(channel)
 
 
@@ -250,11 +257,13 @@ async def _forward(
         async with asyncio.TaskGroup() as tasks:
 
             async def inward() -> None:
-                while frame := await connection.read():
-                    if frame.channel is Channel.STDIN:
-                        await loop.sock_sendall(connected, frame.payload)
-                    elif frame.channel is Channel.CLOSE:
-                        connected.shutdown(1)
+                with contextlib.suppress(OSError):  # the program has closed; who reads knows
+                    while frame := await connection.read():
+                        if frame.channel is Channel.STDIN:
+                            await loop.sock_sendall(connected, frame.payload)
+                        elif frame.channel is Channel.CLOSE:
+                            connected.shutdown(socket.SHUT_WR)
+                    connected.shutdown(socket.SHUT_RDWR)  # the client has gone
 
             taking = tasks.create_task(inward())
             with contextlib.suppress(ConnectionError):
@@ -298,6 +307,9 @@ async def _send_log(
             position += len(data)
             left -= len(data)
             continue
+        if await asyncio.to_thread(_size, path) < position:
+            position = 0  # the container was started again, with a log of its own
+            continue
         run = worker.container_run(request.container)
         if not request.follow or (run is not None and run.view.is_over):
             return
@@ -313,6 +325,13 @@ def _read_at(path: Path, position: int, size: int) -> bytes:
         return b""
 
 
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0
+
+
 def _tail_start(path: Path, lines: int | None) -> int:
     """Find where the last ``lines`` lines begin."""
     if lines is None:
@@ -325,6 +344,15 @@ def _tail_start(path: Path, lines: int | None) -> int:
         return len(data)
     kept = data.splitlines(keepends=True)[-lines:]
     return len(data) - sum(map(len, kept))
+
+
+def _impossible(worker: PodWorker, request: DoorRequest) -> str:
+    """Say why a pod cannot be asked for this; empty: it can."""
+    if worker.container(request.container) is None:
+        return f"pod {request.pod} has no container {request.container}"
+    if worker.sandbox < 0 and request.op in {"exec", "portforward"}:
+        return f"pod {request.pod} is not running"
+    return ""
 
 
 def _bad(message: str) -> DoorStatus:

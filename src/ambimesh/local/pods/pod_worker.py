@@ -13,7 +13,7 @@ import structlog
 
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
-from ambimesh.kube.core import Container, Pod
+from ambimesh.kube.core import Container, ContainerStatus, Pod
 from ambimesh.kube.errors import ObjectConflictError, ObjectNotFoundError
 from ambimesh.local import addresses, podnet
 from ambimesh.local.exit_board import ExitBoard
@@ -152,14 +152,20 @@ class PodWorker:
             return
         uid = self.pod.metadata.uid
         try:
-            self._sandbox = await self._parts.init.create_sandbox(uid, podnet.SANDBOX_SYSCTLS)
+            sandbox = await self._parts.init.create_sandbox(uid, podnet.SANDBOX_SYSCTLS)
         except InitRefusedError as error:
             if error.failure is not Failure.EXISTS:
                 raise
             self._sandbox = await self._parts.init.open_sandbox(uid)
             return  # an earlier agent made it, network and all
         network = podnet.PodNetwork(uid=uid, node=self._parts.number, host=self.host)
-        await self._in_node(partial(podnet.attach, network, self._sandbox))
+        try:
+            await self._in_node(partial(podnet.attach, network, sandbox))
+        except BaseException:  # a sandbox that is there has its network: see above
+            os.close(sandbox)
+            await self._parts.init.delete_sandbox(uid)
+            raise
+        self._sandbox = sandbox
 
     async def _in_node(self, work: Callable[[], None]) -> None:
         """Call blocking work in the node's network namespace, where this process lives."""
@@ -210,8 +216,13 @@ class PodWorker:
         prefix = f"pod/{self.pod.metadata.uid}/{container.name}/"
         for key, process in running.items():
             if key.startswith(prefix) and "/probe/" not in key and process.exit is None:
-                run.adopt(process)
+                run.adopt(process, self._written_status(container.name))
         return run
+
+    def _written_status(self, container: str) -> ContainerStatus | None:
+        """Find what an earlier agent wrote about a container."""
+        written = self.pod.status.container_statuses
+        return next((found for found in written if found.name == container), None)
 
     def _rotate_log(self, container: str) -> None:
         current = log_file(self.place.folder, container)

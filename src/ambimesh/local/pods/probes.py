@@ -39,10 +39,10 @@ class ProbeLoop:
         ``failureThreshold`` (and then is reported each further time that many fail).
         """
         await asyncio.sleep(self._probe.initial_delay_seconds)
-        same = 0
+        same, last = 0, verdict
         while True:
             answer = await self._answer()
-            same = same + 1 if answer != verdict else (0 if answer else same + 1)
+            same, last = (same + 1 if answer == last else 1), answer
             needed = self._probe.success_threshold if answer else self._probe.failure_threshold
             if same >= needed and (answer != verdict or not answer):
                 verdict, same = answer, 0
@@ -58,8 +58,8 @@ class ProbeLoop:
         try:
             async with asyncio.timeout(self._probe.timeout_seconds or 1):
                 return await self._ask()
-        except (OSError, TimeoutError):
-            return False
+        except (OSError, TimeoutError, ValueError, OverflowError):  # also: a name or port that
+            return False  # cannot be, an answer without end
 
 
 def asker(

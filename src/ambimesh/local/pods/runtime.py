@@ -73,16 +73,18 @@ class PodRuntime:
             if pod.metadata.deletion_timestamp is not None:
                 self._end(tasks, self._workers.get(uid) or self._add(pod), pod)
             elif uid not in self._workers and pod.status.phase not in _OVER:
-                worker = self._add(pod)
+                try:
+                    worker = self._add(pod)
+                except addresses.PodAddressesExhaustedError as error:  # until another pod ends
+                    log.error("pod not started", pod=pod.label, reason=str(error))
+                    continue
                 self._runs[uid] = tasks.create_task(worker.run(running), name=pod.label)
         for uid in self._workers.keys() - pods.keys() - self._ending:
             worker = self._workers[uid]
             self._end(tasks, worker, worker.pod)
 
     def _add(self, pod: Pod) -> PodWorker:
-        host = _host_number(pod) or addresses.free_pod(
-            {worker.host for worker in self._workers.values()}, after=self._last_host
-        )
+        host = _host_number(pod) or addresses.free_pod(self._taken(), after=self._last_host)
         self._last_host = host
         place = PodPlace(
             folder=self._home.pod_folder(pod.metadata.namespace, pod.metadata.name),
@@ -93,6 +95,15 @@ class PodRuntime:
         worker = PodWorker(self._parts, pod, place, host=host)
         self._workers[pod.metadata.uid] = worker
         return worker
+
+    def _taken(self) -> set[int]:
+        """Give the numbers in use, also by pods of an earlier agent that have no worker yet."""
+        written = (
+            _host_number(pod)
+            for pod in self._pods.snapshot().values()
+            if MIRROR_ANNOTATION not in pod.metadata.annotations
+        )
+        return {worker.host for worker in self._workers.values()} | {n for n in written if n}
 
     def _end(self, tasks: asyncio.TaskGroup, worker: PodWorker, pod: Pod) -> None:
         worker.pod = pod  # says how much grace there is

@@ -1,8 +1,7 @@
 """Keeps a node's service addresses as the API says, also for pods that are not captured."""
 
 import asyncio
-from collections.abc import Callable
-from contextlib import suppress
+from collections.abc import Callable, Iterator
 
 import structlog
 
@@ -31,14 +30,14 @@ class ServiceAddresses:
         self._namespace = namespace  # the node's network namespace, the caller's descriptor
         self._services = services
         self._slices = slices
-        self._programmed: Backends = {}
+        self._programmed: Backends | None = None  # None: what stands in the table is not known
         self._changed = asyncio.Event()
 
     async def run(self, *, started: Callable[[], None]) -> None:
         """Program what is known, call ``started``, and follow changes until cancelled."""
         await self._services.wait_synced()
         await self._slices.wait_synced()
-        await self._rebuild()
+        await self._program()
         started()
         async with asyncio.TaskGroup() as tasks:
             tasks.create_task(self._follow(self._services), name="services")
@@ -53,25 +52,33 @@ class ServiceAddresses:
         async for _ in reflector.changes():
             self._changed.set()
 
-    async def _rebuild(self) -> None:
-        """Start from an empty table; what an earlier agent programmed is replaced."""
-        await asyncio.to_thread(
-            nftables.load, self._namespace, base_ruleset(addresses.services().both)
-        )
-        self._programmed = {}
-        await self._program()
-
     async def _program(self) -> None:
-        services = self._services.snapshot().values()
-        wanted = service_backends(services, self._slices.snapshot().values())
-        try:
-            for transaction in changes(self._programmed, wanted):
-                await asyncio.to_thread(nftables.load, self._namespace, transaction)
-        except nftables.RulesetError as error:
-            # Part of it may be in force: only the whole, from the start, is known to be right.
-            log.warning("service addresses not programmed; starting over", reason=str(error))
-            await asyncio.sleep(RETRY_SECONDS)
-            with suppress(nftables.RulesetError):
-                await self._rebuild()
-            return
-        self._programmed = wanted
+        """Put the services of this moment in force, as often as it takes."""
+        while True:
+            services = self._services.snapshot().values()
+            wanted = service_backends(services, self._slices.snapshot().values())
+            before, self._programmed = self._programmed, None
+            try:
+                for transaction in transactions(before, wanted):
+                    await asyncio.to_thread(nftables.load, self._namespace, transaction)
+            except nftables.RulesetError as error:
+                # Part of it may be in force: only the whole, from the start, is known to be right.
+                log.warning("service addresses not programmed; starting over", reason=str(error))
+                await asyncio.sleep(RETRY_SECONDS)
+            else:
+                self._programmed = wanted
+                return
+
+
+def transactions(before: Backends | None, after: Backends) -> Iterator[str]:
+    """Give what turns the rules of ``before`` into those of ``after``; pure.
+
+    ``None`` is a table that nobody knows, perhaps an earlier agent's: the first transaction
+    replaces it and has the first services as well, so that few meshes see an empty moment.
+    """
+    if before is not None:
+        yield from changes(before, after)
+        return
+    parts = changes({}, after)
+    yield base_ruleset(addresses.services().both) + next(parts, "")
+    yield from parts

@@ -95,9 +95,10 @@ class Registry:
         if options.dry_run:
             return Outcome(name=key.name, data=encode(obj), created=True, warnings=warnings)
         staged = self._stage(kind, EventType.ADDED, key, obj)
-        if kind is NAMESPACES:
-            self._add_companions(key.name)
+        pending = self._add_companions(key.name) if kind is NAMESPACES else []
         entry = await staged
+        for companion in pending:
+            await companion
         return Outcome(name=key.name, data=show(kind, entry.data), created=True, warnings=warnings)
 
     def _admit(self, kind: Kind, obj: JsonObject) -> None:
@@ -113,15 +114,18 @@ class Registry:
                 )
                 raise forbidden(kind, obj["metadata"]["name"], why)
 
-    def _add_companions(self, namespace: str) -> None:
+    def _add_companions(self, namespace: str) -> list[Staged]:
         """Stage what every namespace has, in the same turn: the next request may rely on it."""
+        pending = []
         for kind, given in self._companions(namespace):
             create.identify(kind, namespace, given)
             key = Key(namespace, given["metadata"]["name"])
             if key not in self.shelf(kind).latest:
                 options, now = WriteOptions(), timestamp(self.now())
                 obj, _ = create.complete(kind, given, options, now)
-                self._stage(kind, EventType.ADDED, key, create.own(kind, obj, options, now))
+                owned = create.own(kind, obj, options, now)
+                pending.append(self._stage(kind, EventType.ADDED, key, owned))
+        return pending
 
     async def modify(
         self,
