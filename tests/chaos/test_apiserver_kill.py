@@ -3,6 +3,7 @@
 import http.client
 import json
 import os
+import socket
 import subprocess
 import threading
 from collections.abc import Iterator
@@ -184,6 +185,23 @@ def _fill(path: Path) -> None:
                 file.write(bytes(4096))
         except OSError:
             return
+
+
+def test_inherited_sockets_are_served_beside_own_ones(tmp_path: Path) -> None:
+    """The supervisor's socket is the one that people use; others serve the same."""
+    with socket.create_server(("127.0.0.1", 0)) as inherited:
+        os.set_inheritable(inherited.fileno(), True)
+        server = ApiServer(tmp_path)
+        try:
+            server.start("--listen-fd", str(inherited.fileno()), inherited=inherited.fileno())
+            admin = server.home.kubeconfig.read_text()
+            own = server.client().get(MAPS)["kind"]
+        finally:
+            server.close()
+
+        assert server.port == inherited.getsockname()[1]
+        assert f"https://127.0.0.1:{server.port}" in admin
+        assert own == "ConfigMapList"
 
 
 def test_second_server_in_the_same_home_is_refused(tmp_path: Path) -> None:

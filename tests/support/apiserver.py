@@ -112,7 +112,7 @@ class ApiServer:
         self._process: subprocess.Popen[bytes] | None = None
         self.port = 0
 
-    def start(self, *options: str) -> None:
+    def start(self, *options: str, inherited: int | None = None) -> None:
         """Start the server and wait until it serves; on the same port after a restart."""
         program = "from ambimesh.cli.main import main; main()"
         command = [sys.executable, "-c", program, "apiserver", "--home", str(self.home.root)]
@@ -121,6 +121,7 @@ class ApiServer:
                 [*command, "--listen", f"127.0.0.1:{self.port}", *options],
                 stdout=subprocess.PIPE,
                 stderr=log,
+                pass_fds=() if inherited is None else (inherited,),
             )
         assert self._process.stdout is not None
         watchdog = threading.Timer(START_SECONDS, self._process.kill)

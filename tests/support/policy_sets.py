@@ -142,5 +142,3 @@ def _condition(draw: random.Random, values: Mapping[str, Sequence[str]]) -> Obje
     key = draw.choice(sorted(keys))
     field = draw.choice(("values", "notValues"))
     return {"key": key, field: [draw.choice(values[keys[key]])]}
-
-

@@ -5,7 +5,12 @@ from pathlib import Path
 
 import click
 
-from ambimesh.cli.mesh_options import find_kubeconfig, run_async
+from ambimesh.cli.mesh_options import (
+    find_kubeconfig,
+    kubeconfig_option,
+    namespace_option,
+    run_async,
+)
 from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import UsageError
 from ambimesh.kube.documents import Documents
@@ -37,12 +42,29 @@ def read_pairs(arguments: Iterable[str]) -> tuple[list[str], dict[str, str | Non
     return names, changes
 
 
-def change(
-    field: str, kind: str, arguments: tuple[str, ...], namespace: str, kubeconfig: Path | None
-) -> None:
-    """Change ``labels`` or ``annotations`` of the named objects."""
-    names, changes = read_pairs(arguments)
-    run_async(_change(find_kubeconfig(kubeconfig), field, kind, names, changes, namespace))
+def change_command(name: str, field: str) -> click.Command:
+    """Make the command that changes ``field`` (labels or annotations) of objects."""
+
+    @click.command(
+        name,
+        help=f"Set (KEY=VALUE) or take away (KEY-) {field} of the objects of KIND with NAME.",
+    )
+    @click.argument("kind")
+    @click.argument("arguments", nargs=-1, required=True, metavar="NAME... KEY=VALUE|KEY-...")
+    @click.option("--overwrite", is_flag=True, hidden=True, help="Taken for kubectl's sake.")
+    @namespace_option
+    @kubeconfig_option
+    def command(
+        kind: str,
+        arguments: tuple[str, ...],
+        overwrite: bool,  # noqa: ARG001  # values are always replaced
+        namespace: str,
+        kubeconfig: Path | None,
+    ) -> None:
+        names, changes = read_pairs(arguments)
+        run_async(_change(find_kubeconfig(kubeconfig), field, kind, names, changes, namespace))
+
+    return command
 
 
 async def _change(  # what to change, where, on what

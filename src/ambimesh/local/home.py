@@ -2,12 +2,12 @@
 
 import errno
 import os
-import tempfile
 from dataclasses import dataclass
 from pathlib import Path
 
 from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import EnvironmentFaultError
+from ambimesh.node.private_file import write_private
 
 ENVIRONMENT = "AMBIMESH_HOME"
 _ROOT_HOME = Path("/var/lib/ambimesh")
@@ -116,20 +116,3 @@ def write_fault(home: Home, error: OSError) -> EnvironmentFaultError:
     else:
         problem = catalogue.HOME_NOT_WRITABLE.problem(cause=error.strerror or "", home=home.root)
     return EnvironmentFaultError(problem)
-
-
-def write_private(path: Path, data: bytes) -> None:
-    """Put ``data`` at ``path`` for the owner only: the old or the new file, never a part.
-
-    Errors: ``OSError``; then the old file is still there.
-    """
-    descriptor, temporary = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
-    try:
-        with os.fdopen(descriptor, "wb") as file:
-            file.write(data)
-            file.flush()
-            os.fsync(file.fileno())
-        Path(temporary).replace(path)
-    except BaseException:
-        Path(temporary).unlink(missing_ok=True)
-        raise

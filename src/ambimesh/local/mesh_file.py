@@ -7,8 +7,9 @@ from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from ambimesh.local.home import Home, write_fault, write_private
+from ambimesh.local.home import Home, write_fault
 from ambimesh.local.keeper import Status
+from ambimesh.node.private_file import write_private
 
 VERSION = 1
 _START_FIELD = 19  # of /proc/PID/stat after the name: starttime, in ticks since boot

@@ -20,7 +20,7 @@ import structlog
 from ambimesh.node.listeners import PORTS, ListenerKind, make_listeners
 from ambimesh.node.nftables import RulesetError
 from ambimesh.node.redirection import Redirection, Rules
-from ambimesh.node.zds import Enrolled, NotEnrolledError, ZdsServer
+from ambimesh.node.zds import Enrolled, NotEnrolledError
 
 log = structlog.get_logger("capture")
 
@@ -43,6 +43,42 @@ class PodSandboxes(Protocol):
 
     async def drop(self, uid: str) -> None:
         """Give up what was kept."""
+
+
+class ProxyEnrolment(Protocol):
+    """Who tells node proxies which pods are theirs: ``zds.ZdsServer``."""
+
+    async def add(self, pod: Enrolled) -> None:
+        """Enrol a pod; back when a proxy has taken it. Errors: ``NotEnrolledError``."""
+
+    async def remove(self, uid: str) -> None:
+        """Take a pod off every proxy; its connections there end."""
+
+
+class TrafficRules(Protocol):
+    """What captures and releases one pod's traffic: ``redirection.Redirection``."""
+
+    @property
+    def namespace(self) -> int:
+        """Descriptor of the pod's network namespace."""
+
+    def prepare(self) -> None:
+        """Set what must stand before the first packet is redirected."""
+
+    def capture(self) -> Rules:
+        """Redirect new connections; give the rules as read back."""
+
+    def drain(self) -> Rules:
+        """Redirect nothing new; give the rules as read back."""
+
+    def holds(self, expected: Rules) -> bool:
+        """Tell whether exactly these rules stand."""
+
+    def carried_connections(self) -> int:
+        """Count what the proxy still carries."""
+
+    def remove(self) -> None:
+        """Take everything out."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +109,7 @@ class CaptureError(Exception):
 @dataclass(eq=False, slots=True)
 class _Capture:
     pod: PodIdentity
-    redirection: Redirection
+    redirection: TrafficRules
     listeners: dict[ListenerKind, socket.socket]
     state: CaptureState = CaptureState.PENDING
     rules: Rules = ()
@@ -94,9 +130,9 @@ class Captures:
     def __init__(
         self,
         sandboxes: PodSandboxes,
-        zds: ZdsServer,
+        zds: ProxyEnrolment,
         *,
-        redirect: Callable[[int], Redirection] = Redirection,
+        redirect: Callable[[int], TrafficRules] = Redirection,
         listen: Callable[[int], dict[ListenerKind, socket.socket]] = make_listeners,
     ) -> None:
         self._sandboxes = sandboxes

@@ -6,7 +6,6 @@ Source: control-plane specification §5.3, §6.2; design D9.
 """
 
 import asyncio
-import os
 from collections.abc import Callable
 from datetime import UTC, datetime
 from pathlib import Path
@@ -16,6 +15,7 @@ import structlog
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import ConfigMap
+from ambimesh.node.private_file import write_private
 
 log = structlog.get_logger("credentials")
 
@@ -50,6 +50,7 @@ class ProxyCredentials:
 
         The API server may be away: what is there stays in use, and is renewed when it is back.
         """
+        self.token_file.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         fresh = False
         while True:
             try:
@@ -67,7 +68,7 @@ class ProxyCredentials:
         roots = await self._cluster.get(ConfigMap, ROOT_CONFIG_MAP, self._namespace)
         if not (root := roots.data.get(ROOT_KEY)):
             raise LookupError(f"config map {self._namespace}/{ROOT_CONFIG_MAP} has no {ROOT_KEY}")
-        write_private(self.root_file, root)
+        write_private(self.root_file, root.encode())
         token = await self._cluster.create_token(
             self._namespace,
             self._service_account,
@@ -75,7 +76,7 @@ class ProxyCredentials:
             seconds=TOKEN_SECONDS,
             pod=self._pod,
         )
-        write_private(self.token_file, token.token)
+        write_private(self.token_file, token.token.encode())
         return half_life(token.expires, datetime.now(UTC))
 
 
@@ -83,13 +84,3 @@ def half_life(expires: str, now: datetime) -> float:
     """Seconds until half of what is left has passed, at least one and at most half an hour."""
     left = (datetime.fromisoformat(expires) - now).total_seconds()
     return min(max(left / 2, RETRY_SECONDS), TOKEN_SECONDS / 2)
-
-
-def write_private(path: Path, text: str) -> None:
-    """Replace a file whole, readable by its owner alone; readers see the old or the new one."""
-    path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-    fresh = path.with_name(f".{path.name}.new")
-    descriptor = os.open(fresh, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600)
-    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-        file.write(text)
-    fresh.replace(path)

@@ -54,6 +54,7 @@ class ProxyConnection:
     socket: socket.socket
     pid: int
     takes_listeners: bool = False
+    answer_seconds: float = ACK_SECONDS
     is_retired: bool = False  # told to take no more pods; it still hears of removals
     _answers: "asyncio.Queue[bytes]" = field(default_factory=lambda: asyncio.Queue(1))
     _asking: asyncio.Lock = field(default_factory=asyncio.Lock)
@@ -69,7 +70,7 @@ class ProxyConnection:
             self._waiting = True
             try:
                 socket.send_fds(self.socket, [message], descriptors)
-                async with asyncio.timeout(ACK_SECONDS):
+                async with asyncio.timeout(self.answer_seconds):
                     return messages.acknowledgement(await self._answers.get())
             except (OSError, TimeoutError, ValueError) as error:
                 # A late answer would be taken for that of the next request: end it here.
@@ -106,8 +107,15 @@ class ZdsServer:
     removed is removed from every connection.
     """
 
-    def __init__(self, path: Path, *, ready: Callable[[int], None] = lambda _pid: None) -> None:
+    def __init__(
+        self,
+        path: Path,
+        *,
+        ready: Callable[[int], None] = lambda _pid: None,
+        answer_seconds: float = ACK_SECONDS,
+    ) -> None:
         self._path = path
+        self._answer_seconds = answer_seconds
         self._ready = ready  # called with the pid of each proxy that has taken the snapshot
         self._enrolled: dict[str, Enrolled] = {}
         self._connections: list[ProxyConnection] = []  # oldest first
@@ -179,7 +187,10 @@ class ZdsServer:
         accepted.setblocking(False)
         with accepted:
             try:
-                await self._converse(ProxyConnection(accepted, _peer_pid(accepted)))
+                pid = _peer_pid(accepted)
+                await self._converse(
+                    ProxyConnection(accepted, pid, answer_seconds=self._answer_seconds)
+                )
             except ProxyGoneError as gone:
                 log.warning("node proxy gone", reason=str(gone))
 

@@ -136,9 +136,7 @@ def _expected(stage: Stage, sets: Mapping[str, list[policy_sets.Object]]) -> Ver
     }
 
 
-def _told(
-    stage: Stage, objects: list[policy_sets.Object], client: str, cell: Cell
-) -> bool:
+def _told(stage: Stage, objects: list[policy_sets.Object], client: str, cell: Cell) -> bool:
     """Ask the reference evaluator."""
     server, family, port = cell
     policies = Policies(

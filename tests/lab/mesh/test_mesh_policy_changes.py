@@ -60,7 +60,7 @@ CHANGES = [
         "plain", lambda ns: _authorization(ns, "ALLOW", {"principals": ["*"]}),
         "allow policies exist, but none allowed", id="allow-identities",
     ),
-    pytest.param("plain", _strict, "XXX", id="strict"),
+    pytest.param("plain", _strict, "denied by: istio-system/istio_converted_static_strict", id="strict"),
 ]  # fmt: skip
 
 

@@ -25,9 +25,7 @@ def direct() -> Outcomes:
 
 
 @pytest.fixture(scope="module")
-def pair(
-    mesh: RunningMesh, make_namespace: Callable[[], str], direct: Outcomes
-) -> Iterator[str]:
+def pair(mesh: RunningMesh, make_namespace: Callable[[], str], direct: Outcomes) -> Iterator[str]:
     """A server on node-1 and a client on node-2 in a namespace, captured while they run."""
     name = make_namespace()
     mesh.run_pods(name, peer("server", node="node-1"), Program(name="client", node="node-2"))

@@ -170,6 +170,32 @@ async def test_control_plane_may_what_it_needs(
     assert await _status(api, CONTROL_PLANE, method, path, body) == code
 
 
+async def test_administrator_acts_as_others(api: Api) -> None:
+    """`kubectl --as` gets the other's rights, also those of a group."""
+    robot = "system:serviceaccount:default:default"
+
+    refused = await api.call("GET", PODS, impersonate_user=robot)
+    as_master = await api.call(
+        "GET", PODS, impersonate_user="x", impersonate_group="system:masters"
+    )
+    nobody = await api.call("GET", PODS, impersonate_group="system:masters")
+
+    assert refused.status == 403
+    assert robot in refused.body["message"]
+    assert as_master.status == 200
+    assert nobody.status == 400
+
+
+async def test_acting_as_another_without_the_right_is_refused(api: Api) -> None:
+    """Neither taken for the other nor for oneself."""
+    token = api.token(CONTROL_PLANE)
+
+    refused = await api.call("GET", PODS, token=token, impersonate_user="ambimesh:admin")
+
+    assert refused.status == 403
+    assert "cannot impersonate" in refused.body["message"]
+
+
 async def test_access_reviews_tell_what_would_be(api: Api) -> None:
     """A review gives the verdict that a request would get, about others too."""
     subject = "/apis/authorization.k8s.io/v1/subjectaccessreviews"
@@ -232,3 +258,16 @@ def test_audit_log_survives_a_disk_that_does_not_take_it(
     assert (folder / "audit.log").read_text() == (
         '{"time":"2026-01-01T00:00:00.000+00:00","verb":"delete"}\n'
     )
+
+
+def test_audit_log_is_rotated(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """It never takes more than twice its limit."""
+    monkeypatch.setattr("ambimesh.local.apiserver.access.audit.ROTATE_BYTES", 100)
+    log = AuditLog(tmp_path / "audit.log", lambda: datetime(2026, 1, 1, tzinfo=UTC))
+
+    for number in range(10):
+        log.record(number=number)
+
+    sizes = [path.stat().st_size for path in tmp_path.iterdir()]
+    assert len(sizes) <= 2
+    assert sum(sizes) < 300

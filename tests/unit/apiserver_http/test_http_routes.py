@@ -4,6 +4,8 @@ from collections.abc import AsyncIterator
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from ambimesh.local.apiserver.http.message import warning_headers
 from ambimesh.local.apiserver.http.negotiate import parse_object
@@ -80,6 +82,17 @@ def test_label_selector_with_bad_syntax_is_refused(text: str) -> None:
     """What cannot be parsed is said, never taken for everything."""
     with pytest.raises(StatusError, match="unable to parse requirement"):
         parse_labels(text)
+
+
+@given(st.text(max_size=60))
+def test_any_text_is_a_selector_or_refused(text: str) -> None:
+    """Selectors and paths come from outside: nothing but the one error."""
+    parse(text)
+    try:
+        parse_labels(text).matches({"a": "b"})
+        parse_fields(text, ("spec.nodeName",))
+    except StatusError:
+        return
 
 
 def test_selector_object_is_read() -> None:

@@ -362,7 +362,7 @@ async def test_scale_reads_and_writes_the_number(api: Api) -> None:
     assert (before["kind"], before["spec"]["replicas"]) == ("Scale", 0)
     assert before["status"]["selector"] == "app=w"
     assert after["spec"]["replicas"] == 2
-    assert refused.status == 400
+    assert refused.status == 422
 
 
 async def test_delete_answers_as_kubernetes_does(api: Api) -> None:
@@ -379,6 +379,17 @@ async def test_delete_answers_as_kubernetes_does(api: Api) -> None:
     assert by_map["details"]["uid"] == created["metadata"]["uid"]
     assert by_pod["kind"] == "Pod"
     assert (absent.status, wrong.status) == (404, 400)
+
+
+async def test_namespaces_of_the_mesh_cannot_be_deleted(api: Api) -> None:
+    """Without them nothing works; the refusal is Kubernetes' own."""
+    for name in ("default", "istio-system"):
+        refused = await api.call("DELETE", f"/api/v1/namespaces/{name}")
+
+        assert refused.status == 403
+        assert refused.body["message"] == (
+            f'namespaces "{name}" is forbidden: this namespace may not be deleted'
+        )
 
 
 async def test_delete_collection_takes_what_is_selected(api: Api) -> None:

@@ -12,7 +12,7 @@ from ambimesh.diagnostics.problem import EnvironmentFaultError, UsageError
 from ambimesh.local import home as homes
 from ambimesh.local import preflight
 from ambimesh.local.components import standard_plan
-from ambimesh.local.home import Home, write_private
+from ambimesh.local.home import Home
 from ambimesh.local.keeper import Status
 from ambimesh.local.log_tail import cause_of_end, last_lines, wait_line
 from ambimesh.local.mesh_file import (
@@ -22,6 +22,7 @@ from ambimesh.local.mesh_file import (
     remove_leftovers,
     running_mesh,
 )
+from ambimesh.node.private_file import write_private
 
 
 @pytest.fixture

@@ -10,9 +10,9 @@ import structlog
 from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.cluster import Cluster
 from ambimesh.kube.core import ConfigMap, Pod
-from ambimesh.local.home import write_private
 from ambimesh.local.pods.plan import PodPlace, hosts, resolv_conf
 from ambimesh.node.credentials import half_life
+from ambimesh.node.private_file import write_private
 
 log = structlog.get_logger("pods")
 

@@ -13,7 +13,8 @@ from joserfc.jwk import ECKey
 
 from ambimesh.local import addresses
 from ambimesh.local.apiserver.access import certificates, components
-from ambimesh.local.home import Home, write_private
+from ambimesh.local.home import Home
+from ambimesh.node.private_file import write_private
 
 _DOMAIN = "cluster.local"
 SERVER_NAMES = (

@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, NamedTuple
 
 AUTHENTICATED = "system:authenticated"
 MASTERS = "system:masters"
@@ -43,6 +43,21 @@ def account_name(namespace: str, name: str) -> str:
     return f"{_ACCOUNT_PREFIX}{namespace}:{name}"
 
 
+class Account(NamedTuple):
+    """A service account."""
+
+    namespace: str
+    name: str
+
+
+def read_account(name: str) -> Account | None:
+    """Give the service account that a user name means; None when it means none."""
+    if not name.startswith(_ACCOUNT_PREFIX):
+        return None
+    namespace, _, account = name.removeprefix(_ACCOUNT_PREFIX).partition(":")
+    return Account(namespace, account)
+
+
 def account_groups(namespace: str) -> tuple[str, ...]:
     """Give the groups of a service account in a namespace."""
     return (ACCOUNTS, f"{ACCOUNTS}:{namespace}", AUTHENTICATED)
@@ -57,7 +72,6 @@ def component(name: str) -> User:
     """Give the user that a component's own credential stands for; groups follow from the name."""
     if name.startswith(_NODE_PREFIX):
         return User(name=name, groups=(NODES, AUTHENTICATED))
-    if name.startswith(_ACCOUNT_PREFIX):
-        namespace = name.removeprefix(_ACCOUNT_PREFIX).partition(":")[0]
-        return User(name=name, groups=account_groups(namespace))
+    if account := read_account(name):
+        return User(name=name, groups=account_groups(account.namespace))
     return User(name=name, groups=(MASTERS, AUTHENTICATED))

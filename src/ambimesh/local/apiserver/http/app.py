@@ -12,6 +12,7 @@ from ambimesh.local.apiserver.access.attributes import Attributes
 from ambimesh.local.apiserver.access.audit import AuditLog
 from ambimesh.local.apiserver.access.authenticator import Authenticator
 from ambimesh.local.apiserver.access.authorizer import Authorizer, is_public
+from ambimesh.local.apiserver.access.impersonation import impersonate
 from ambimesh.local.apiserver.access.reviews import Reviews
 from ambimesh.local.apiserver.access.tokens import ISSUER, ServiceAccountTokens, TokenError
 from ambimesh.local.apiserver.access.user import User
@@ -198,18 +199,19 @@ class Application:
             agent=request.headers.get("user-agent", ""),
             command=request.headers.get("kubectl-command", ""),
             dryRun=request.query.get("dryRun", ""),
+            impersonated="impersonate-user" in request.headers or None,
         )
 
     def authenticate(self, request: Request) -> User:
-        """Give the user of a request.
+        """Give the user of a request, or the one that it is to be made as.
 
-        Errors: StatusError 401.
+        Errors: StatusError 401; 403 for acting as another without the right to.
         """
         try:
             verified = self._access.authenticator.bearer(request.headers.get("authorization", ""))
         except TokenError as error:
             raise StatusError(401, "Unauthorized") from error
-        return verified.user
+        return impersonate(verified.user, request.headers)
 
     def authorize(self, user: User, wanted: Attributes, kind: Kind | None) -> None:
         """Check that a user may do something.

@@ -12,7 +12,7 @@ from ambimesh.local.apiserver.http.render import View
 from ambimesh.local.apiserver.http.selection import read_number, read_selection, read_version
 from ambimesh.local.apiserver.selectors import Selection
 from ambimesh.local.apiserver.status import StatusError, bad_request, expired, invalid_field
-from ambimesh.local.apiserver.store.entry import Entry, JsonObject, encode
+from ambimesh.local.apiserver.store.entry import Entry, JsonObject, Key, encode
 from ambimesh.local.apiserver.store.snapshot import PageExpiredError, Snapshots
 from ambimesh.local.apiserver.store.store import Store
 from ambimesh.local.apiserver.types.kinds import Kind
@@ -20,7 +20,7 @@ from ambimesh.local.apiserver.types.kinds import Kind
 # What is done between two turns of the loop: about 10 ms of work each.
 _SELECT_SLICE = 5000
 _JOIN_SLICE = 2000
-_PRINT_SLICE = 200
+_PRINT_SLICE = 100
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +56,10 @@ class Lister:
     async def select(self, kind: Kind, selection: Selection) -> list[Entry]:
         """Give the committed entries that are selected, in order."""
         shelf = self._store.shelves[kind.resource]
+        name = selection.fields.required("metadata.name")
+        if name and (selection.namespace or not kind.namespaced):
+            named = shelf.committed.get(Key(selection.namespace, name))
+            return [named] if named is not None and selection.matches(named) else []
         entries = shelf.snapshot(selection.namespace)
         if not selection.is_filtered:
             return entries

@@ -41,7 +41,7 @@ class Request:
     method: str
     path: str
     terms: list[tuple[str, str]]  # the query, in order, repeated names kept
-    headers: Mapping[str, str]  # names in lower case, the last of repeated ones
+    headers: Mapping[str, str]  # names in lower case; repeated ones are joined by commas
     receive: Receive
     subprotocols: tuple[str, ...] = ()  # that a WebSocket handshake offers
     query: dict[str, str] = field(init=False)
@@ -53,7 +53,11 @@ class Request:
     def from_scope(cls, scope: Mapping[str, Any], receive: Receive) -> "Request":
         """Read what ASGI gives."""
         terms = parse_qsl(scope["query_string"].decode("latin1"), keep_blank_values=True)
-        headers = {k.decode("latin1"): v.decode("latin1") for k, v in scope["headers"]}
+        headers: dict[str, str] = {}
+        for name, value in scope["headers"]:
+            known = headers.get(name.decode("latin1"))
+            text = value.decode("latin1")
+            headers[name.decode("latin1")] = text if known is None else f"{known},{text}"
         return cls(
             method=scope.get("method", "GET"),
             path=scope["path"],

@@ -2,7 +2,7 @@
 
 import asyncio
 import random
-from collections.abc import AsyncGenerator, Callable
+from collections.abc import AsyncGenerator, Callable, Iterable, Iterator
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -20,6 +20,7 @@ from ambimesh.local.apiserver.store.store import Store
 from ambimesh.local.apiserver.types.kinds import Kind
 
 _READ_EVENTS = 500  # encoded between two turns of the loop
+_CHUNK_BYTES = 256 << 10
 _BOOKMARK_SECONDS = 60.0
 _TIMEOUT_SECONDS = (1800.0, 3600.0)  # at random, so that clients do not all come back at once
 _INITIAL_EVENTS_END = {"annotations": {"k8s.io/initial-events-end": "true"}}
@@ -90,7 +91,7 @@ class Watcher:
         while not self._closing.is_set():
             changed.clear()
             events, cursor = shelf.history.read(cursor, _READ_EVENTS)
-            if chunk := b"".join(self._shown(wish, event) for event in events):
+            for chunk in _chunks(self._shown(wish, event) for event in events):
                 yield chunk
             if events:
                 await asyncio.sleep(0)
@@ -107,10 +108,9 @@ class Watcher:
         now = self._clock()
         step = _READ_EVENTS
         for start in range(0, len(entries), step):
-            yield b"".join(
-                watch_line("ADDED", wish.view.entry(entry, now))
-                for entry in entries[start : start + step]
-            )
+            part = entries[start : start + step]
+            for chunk in _chunks(watch_line("ADDED", wish.view.entry(e, now)) for e in part):
+                yield chunk
             await asyncio.sleep(0)
         if wish.wants_initial_end:
             yield self._bookmark_line(wish, version, _INITIAL_EVENTS_END)
@@ -186,6 +186,20 @@ def read_wish(kind: Kind, namespace: str, request: Request) -> Wish:
         wants_initial_end=request.flag("sendInitialEvents"),
         timeout_seconds=float(timeout) if timeout else random.uniform(*_TIMEOUT_SECONDS),
     )
+
+
+def _chunks(lines: Iterable[bytes]) -> Iterator[bytes]:
+    """Join lines into pieces: large enough to be cheap, small enough for a slow reader."""
+    held: list[bytes] = []
+    size = 0
+    for line in lines:
+        held.append(line)
+        size += len(line)
+        if size >= _CHUNK_BYTES:
+            yield b"".join(held)
+            held, size = [], 0
+    if size:
+        yield b"".join(held)
 
 
 async def _wait(changed: asyncio.Event, seconds: float) -> bool:

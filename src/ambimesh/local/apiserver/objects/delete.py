@@ -3,14 +3,17 @@
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from ambimesh.local.apiserver.builtin import NAMESPACES, PODS
 from ambimesh.local.apiserver.objects.options import DeleteOptions, timestamp
-from ambimesh.local.apiserver.status import conflict
+from ambimesh.local.apiserver.status import conflict, forbidden
 from ambimesh.local.apiserver.store.entry import JsonObject
 from ambimesh.local.apiserver.types.kinds import Kind
 
 ORPHAN = "orphan"
 FOREGROUND = "foregroundDeletion"
 DEFAULT_GRACE_SECONDS = 30
+# Kubernetes protects the first three; without the last, this machine has no mesh.
+_IMMORTAL = frozenset({"default", "kube-public", "kube-system", "istio-system"})
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +28,12 @@ class Decision:
 def decide(kind: Kind, obj: JsonObject, options: DeleteOptions, now: datetime) -> Decision:
     """Decide about one object; changes and gives the copy it was handed.
 
-    Errors: StatusError 409 when a precondition does not hold.
+    Errors: StatusError 409 when a precondition does not hold; 403 for a namespace that the
+    mesh cannot be without.
     """
     _require_preconditions(kind, obj, options)
+    if kind is NAMESPACES and obj["metadata"]["name"] in _IMMORTAL:
+        raise forbidden(kind, obj["metadata"]["name"], "this namespace may not be deleted")
     metadata = obj["metadata"]
     was_marked = "deletionTimestamp" in metadata
     grace = _grace_seconds(kind, obj, options)
@@ -38,7 +44,7 @@ def decide(kind: Kind, obj: JsonObject, options: DeleteOptions, now: datetime) -
         metadata["deletionGracePeriodSeconds"] = grace
     if not was_marked and "generation" in metadata:
         metadata["generation"] += 1
-    if kind.kind == "Namespace" and not kind.group:
+    if kind is NAMESPACES:
         obj["status"] = {**obj.get("status", {}), "phase": "Terminating"}
     return Decision(obj, is_finished(kind, obj), not was_marked or is_shorter or is_held)
 
@@ -48,12 +54,10 @@ def is_finished(kind: Kind, obj: JsonObject) -> bool:
     metadata = obj["metadata"]
     if "deletionTimestamp" not in metadata or metadata.get("finalizers"):
         return False
-    if kind.group:
-        return True
-    if kind.kind == "Namespace":
+    if kind is NAMESPACES:
         return not obj.get("spec", {}).get("finalizers")
     # A pod that runs on a node is removed by its node agent, with a grace of zero.
-    return kind.kind != "Pod" or not metadata.get("deletionGracePeriodSeconds")
+    return kind is not PODS or not metadata.get("deletionGracePeriodSeconds")
 
 
 def _require_preconditions(kind: Kind, obj: JsonObject, options: DeleteOptions) -> None:
@@ -71,7 +75,7 @@ def _require_preconditions(kind: Kind, obj: JsonObject, options: DeleteOptions) 
 
 
 def _grace_seconds(kind: Kind, obj: JsonObject, options: DeleteOptions) -> int:
-    if kind.kind != "Pod" or kind.group:
+    if kind is not PODS:
         return 0
     spec = obj.get("spec", {})
     has_ended = obj.get("status", {}).get("phase") in ("Succeeded", "Failed")

@@ -52,14 +52,18 @@ class Database:
             raise sqlite3.DatabaseError(
                 f"it has schema version {found}, this program reads version {SCHEMA_VERSION}"
             )
+        if not found:
+            self._create()
+
+    def _create(self) -> None:
+        execute = self._connection.execute
         execute("BEGIN IMMEDIATE")
         execute(
-            "CREATE TABLE IF NOT EXISTS object(resource TEXT, namespace TEXT, name TEXT,"
-            " version INTEGER, data BLOB, PRIMARY KEY(resource, namespace, name)) WITHOUT ROWID"
+            "CREATE TABLE object(resource TEXT, namespace TEXT, name TEXT, version INTEGER,"
+            " data BLOB, PRIMARY KEY(resource, namespace, name)) WITHOUT ROWID"
         )
-        execute("CREATE TABLE IF NOT EXISTS counter(version INTEGER)")
-        if not found:
-            execute("INSERT INTO counter VALUES (1)")
+        execute("CREATE TABLE counter(version INTEGER)")
+        execute("INSERT INTO counter VALUES (1)")
         execute(f"PRAGMA user_version={SCHEMA_VERSION}")
         execute("COMMIT")
 
