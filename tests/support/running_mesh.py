@@ -13,6 +13,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from ambimesh.local.home import Home
+from ambimesh.local.mesh_file import running_mesh
 
 Value = TypeVar("Value")
 PEER = Path(__file__).with_name("traffic_peer.py")
@@ -146,8 +147,10 @@ class RunningMesh:
         """Run programs as pods and wait until all of them are ready."""
         self.apply(*(each for program in programs for each in program.manifests(namespace)))
         names = [f"pod/{program.name}" for program in programs]
-        wait = ("wait", "-n", namespace, "--for=condition=Ready", "--timeout=60s")
-        self.kubectl(*wait, *names)
+        wait = ("wait", "-n", namespace, "--for=condition=Ready", "--timeout=30s")
+        said = self.kubectl(*wait, *names, expect=None)
+        logs = {program.name: self.pod_log(namespace, program.name) for program in programs}
+        assert said.count("condition met") == len(programs), f"{said}\n{logs}"
 
     def addresses(self, namespace: str) -> dict[str, tuple[str, str]]:
         """Give each pod's address of both families (IPv4 first), by the pod's name."""
@@ -186,6 +189,11 @@ class RunningMesh:
 
         self.until(is_tunnelled)
 
+    def parts(self) -> dict[str, Any]:
+        """Give what ``ambi status`` reads: which parts there are, and whether all are ready."""
+        mesh = running_mesh(self.home)
+        return {} if mesh is None else {**mesh.shape(), "ready": mesh.is_ready}
+
     def access_log(self, node: str) -> list[str]:
         """Give the lines of a node proxy's access log."""
         path = self.home.log_file(f"{node}-proxy")
@@ -194,7 +202,8 @@ class RunningMesh:
 
     def pod_log(self, namespace: str, name: str) -> str:
         """Give what a pod's program has said."""
-        return (self.home.pod_folder(namespace, name) / f"{name}.log").read_text("utf-8")
+        path = self.home.pod_folder(namespace, name) / f"{name}.log"
+        return path.read_text("utf-8") if path.exists() else ""
 
     def until(self, look: Callable[[], Value], *, seconds: float = 15.0) -> Value:
         """Look until there is something; give it. Fails the test when time is up."""

@@ -80,8 +80,8 @@ class Servers:
         run("mariadb-install-db", "--no-defaults", f"--datadir={folder}/data", "--user=mysql",
             "--skip-test-db", "--auth-root-authentication-method=normal")  # fmt: skip
         first = folder / "first.sql"
-        first.write_text("CREATE USER lab@'%' IDENTIFIED BY 'lab'; GRANT ALL ON *.* TO lab@'%';\n")
-        settings = ("--bind-address=::", "--skip-name-resolve", f"--init-file={first}",
+        first.write_text("CREATE USER lab@'%' IDENTIFIED BY 'lab';\nGRANT ALL ON *.* TO lab@'%';\n")
+        settings = ("--bind-address=*", "--skip-name-resolve", f"--init-file={first}",
                     f"--socket={folder}/socket", f"--pid-file={folder}/pid")  # fmt: skip
         command = (_path("mariadbd"), "--no-defaults", f"--datadir={folder}/data", *settings)
         return Program(name="mariadb", node=node, command=command, port=3306, user=_uid("mysql"))

@@ -146,6 +146,11 @@ class Captures:
         capture = self._captures.get(uid)
         return capture.state if capture else None
 
+    def close(self) -> None:
+        """Give up every descriptor; rules stand on, and the listeners are in trust."""
+        for capture in [*self._captures.values()]:
+            self._drop(capture)
+
     def states(self) -> dict[str, tuple[PodIdentity, CaptureState]]:
         """List all pods by uid."""
         return {uid: (c.pod, c.state) for uid, c in self._captures.items()}
@@ -292,7 +297,12 @@ class Captures:
             os.close(descriptor)
         listeners = await asyncio.to_thread(self._listen, namespace)
         copies = {kind.name: listener.fileno() for kind, listener in listeners.items()}
-        await self._sandboxes.keep(uid, copies)
+        try:
+            await self._sandboxes.keep(uid, copies)
+        except BaseException:
+            for listener in listeners.values():
+                listener.close()
+            raise
         return listeners
 
     async def _end(self, capture: _Capture) -> None:

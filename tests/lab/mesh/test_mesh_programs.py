@@ -30,7 +30,7 @@ CONVERSATIONS = {
         f"{CURL} --http2 --parallel {TLS} https://server.test:8443/file "
         "-o {out}.2 https://server.test:8443/file && sha256sum < {out}.2", "2 200 3000000"),
     "tls": (
-        f"(printf '{lines('hello', 'CLOSE')}'; sleep 0.3) | openssl s_client -quiet -connect "
+        f"(printf '{lines('hello', 'CLOSE')}') | openssl s_client -quiet -connect "
         "{openssl}:4433 -CAfile {folder}/certificate.pem -verify_return_error "
         "-servername server.test 2>/dev/null", "olleh"),
     "websocket": ("{python} -E {websocket_peer} talk {websocket} 9000", '"intact": true'),

@@ -1,7 +1,7 @@
 """Controllers at work: owners, namespaces, slices, deployments and places, in process."""
 
 import asyncio
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -9,7 +9,9 @@ from typing import Any
 import pytest
 
 from ambimesh.local.apiserver.controllers.events import EventExpiry
+from ambimesh.local.apiserver.controllers.loop import ControllerLoop, Reconciler
 from ambimesh.local.apiserver.objects.options import timestamp
+from ambimesh.local.apiserver.store.entry import Event, Key
 from ambimesh.local.apiserver.store.sqlite import Database, DatabaseError
 from support.apiserver import READY_NODE, running
 from support.apiserver_core import Api, running_api
@@ -378,3 +380,50 @@ async def test_controllers_go_on_after_a_full_disk(
     await _create(api, f"{APPS}/deployments", _deployment())
 
     await _until(api, f"{CORE}/pods", lambda found: len(found) == 2)
+
+
+class _Mistaken(Reconciler):
+    """A controller with a bug about one object."""
+
+    resources = ("configmaps",)
+
+    def __init__(self) -> None:
+        self.seen: asyncio.Queue[str] = asyncio.Queue()
+
+    def concerned(self, _resource: str, event: Event) -> Iterable[Key]:
+        """Fail for one name."""
+        if event.entry.key.name == "bad-event":
+            raise KeyError(event.entry.key.name)
+        return [event.entry.key]
+
+    def everything(self) -> Iterable[Key]:
+        """Nothing at the beginning."""
+        return []
+
+    async def reconcile(self, key: Key) -> float | None:
+        """Fail for another name."""
+        if key.name == "bad-object":
+            raise ZeroDivisionError
+        self.seen.put_nowait(key.name)
+        return None
+
+
+async def test_mistake_about_one_object_does_not_end_the_server(
+    api: Api, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """It is written down with its place, and the next object has its turn."""
+    mistaken = _Mistaken()
+    loop = ControllerLoop(api.registry.store, mistaken)
+    async with asyncio.timeout(20), asyncio.TaskGroup() as group:
+        started = asyncio.Event()
+        task = group.create_task(loop.run(started=started.set))
+        await started.wait()
+        for name in ("bad-event", "bad-object", "good"):
+            await _create(api, f"{CORE}/configmaps", {"metadata": {"name": name}})
+        seen = await mistaken.seen.get()
+        task.cancel()
+
+    told = capsys.readouterr().err
+    assert seen == "good"
+    assert "_Mistaken default/bad-event" in told
+    assert "ZeroDivisionError" in told

@@ -26,7 +26,7 @@ from ambimesh.local.apiserver.controllers.rollout import (
 from ambimesh.local.apiserver.objects.options import DeleteOptions, WriteOptions, timestamp
 from ambimesh.local.apiserver.objects.registry import Change, Registry
 from ambimesh.local.apiserver.selectors import from_object
-from ambimesh.local.apiserver.store.entry import Event, JsonObject, Key
+from ambimesh.local.apiserver.store.entry import Event, JsonObject, Key, decode
 
 REVISION = "deployment.kubernetes.io/revision"
 _MANAGER = WriteOptions(manager="ambimesh-deployments")
@@ -93,11 +93,9 @@ class Deployments:
         made = _set_of(deployment, size)
         key = key_of(deployment)
         outcome = await self._registry.create(REPLICA_SETS, key.namespace, made, _MANAGER)
-        created = self._registry.latest(REPLICA_SETS, Key(key.namespace, outcome.name))
-        assert created is not None
         if size:
             await self._tell_scaling(deployment, outcome.name, 0, size)
-        return created
+        return decode(outcome.data)
 
     async def _mark_revision(
         self, deployment: JsonObject, new: JsonObject, sets: list[JsonObject]

@@ -2,6 +2,7 @@
 
 import asyncio
 import sys
+import traceback
 from collections.abc import Callable, Iterable
 from typing import Protocol
 
@@ -12,6 +13,7 @@ from ambimesh.local.apiserver.store.history import FellBehindError
 from ambimesh.local.apiserver.store.store import Store, StoreUnavailableError
 
 RETRY_SECONDS = 1.0
+MISTAKE_SECONDS = 60.0
 
 
 class Reconciler(Protocol):
@@ -76,9 +78,16 @@ class ControllerLoop:
     def _read(self, feed: Feed) -> None:
         try:
             for resource, event in feed.read():
-                self._add(self._reconciler.concerned(resource, event))
+                self._add(self._concerned(resource, event))
         except FellBehindError:
             self._add(self._reconciler.everything())
+
+    def _concerned(self, resource: str, event: Event) -> Iterable[Key]:
+        try:
+            return list(self._reconciler.concerned(resource, event))
+        except Exception:  # noqa: BLE001 - the boundary of a task, as below
+            self._tell_mistake(event.entry.key)
+            return self._reconciler.everything()
 
     def _take_due(self) -> list[Key]:
         now = asyncio.get_running_loop().time()
@@ -91,13 +100,26 @@ class ControllerLoop:
         try:
             again = await self._reconciler.reconcile(key)
         except (StatusError, StoreUnavailableError) as error:
-            name = type(self._reconciler).__name__
-            where = "/".join(filter(None, key))
-            sys.stderr.write(f"{name} {where}: {error}; trying again\n")
+            self._tell(key, error)
             again = self._retry_seconds
+        except Exception:  # noqa: BLE001 - our mistake about one object is not the API's end
+            self._tell_mistake(key)
+            again = MISTAKE_SECONDS
         if again is not None:
             when = asyncio.get_running_loop().time() + again
             self._due[key] = min(when, self._due.get(key, when))
+
+    def _tell(self, key: Key, error: StatusError | StoreUnavailableError) -> None:
+        """Report a refusal; that an object went or changed meanwhile is none."""
+        if isinstance(error, StatusError) and error.code in (404, 409):
+            return
+        sys.stderr.write(f"{self._name(key)}: {error}; trying again\n")
+
+    def _tell_mistake(self, key: Key) -> None:
+        sys.stderr.write(f"{self._name(key)}: {traceback.format_exc()}")
+
+    def _name(self, key: Key) -> str:
+        return f"{type(self._reconciler).__name__} {'/'.join(filter(None, key))}"
 
     async def _pause(self, feed: Feed) -> None:
         """Wait for an event, or for the time at which something is due."""

@@ -57,6 +57,12 @@ def encode(obj: object) -> bytes:
     return _write(obj)
 
 
+def decode(data: bytes) -> JsonObject:
+    """Decode an encoded object."""
+    obj: JsonObject = _read(data)
+    return obj
+
+
 class Entry:
     """One stored object at one version: the bytes that go on the wire, and what selectors need.
 
@@ -79,8 +85,7 @@ class Entry:
 
     def read(self) -> JsonObject:
         """Decode a fresh copy that the caller may change."""
-        obj: JsonObject = _read(self.data)
-        return obj
+        return decode(self.data)
 
 
 def select_fields(obj: JsonObject, paths: tuple[str, ...]) -> dict[str, str]:
