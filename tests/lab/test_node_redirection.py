@@ -191,10 +191,10 @@ def test_carried_connections_are_the_proxys_that_live(pod: NetworkNamespace) -> 
 
 def test_half_open_connections_are_found_from_both_sides(pod: NetworkNamespace) -> None:
     """A client whose SYN was not answered, and a server whose last ACK is missing."""
-    drop = "nft add table ip drop; nft add chain ip drop c '{ type filter hook input priority 0; }'"
+    lost = "nft add table ip lost; nft add chain ip lost c '{ type filter hook input priority 0; }'"
     with ExitStack() as stack:
         server = stack.enter_context(pod.run(lambda: bound(APPLICATION_PORT, OWN)))
-        pod.run(lambda: run(f"{drop}; nft add rule ip drop c tcp sport {APPLICATION_PORT} drop"))
+        pod.run(lambda: run(f"{lost}; nft add rule ip lost c tcp sport {APPLICATION_PORT} drop"))
         client = stack.enter_context(pod.run(socket.socket))
         client.setblocking(False)
         assert client.connect_ex(server.getsockname()) != 0

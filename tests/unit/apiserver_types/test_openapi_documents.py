@@ -61,7 +61,7 @@ def test_document_says_that_the_server_validates() -> None:
 
 def test_document_of_read_only_kind_has_no_way_to_write() -> None:
     """Operations follow the verbs of the kind."""
-    path = document("apps", "v1")["paths"]["/apis/apps/v1/namespaces/{namespace}/replicasets"]
+    path = document("", "v1")["paths"]["/api/v1/namespaces/{namespace}/resourcequotas"]
 
     assert set(path) == {"get"}
 
