@@ -8,9 +8,9 @@ from contextlib import asynccontextmanager, suppress
 
 import pytest
 
+from ambimesh.diagnostics.problem import MeshError
 from ambimesh.kube.documents import Documents
 from ambimesh.kube.errors import ObjectExistsError
-from ambimesh.diagnostics.problem import MeshError
 from ambimesh.local.init.client import InitClient
 from ambimesh.local.init.protocol import ProcessState
 from ambimesh.local.link_capture import Segment, read_segments

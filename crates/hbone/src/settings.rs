@@ -6,7 +6,7 @@ use crate::window::DEFAULT_WINDOW;
 
 /// What we announce to the peer, and limits that are ours alone.
 ///
-/// The defaults are Istio's (specification §6.3); fields outside their range are clamped.
+/// The defaults are Istio's (specification §6.3) but for the windows; fields outside their range are clamped.
 #[derive(Clone, Copy, Debug, Eq, PartialEq)]
 pub struct Settings {
     /// What a peer may send on one stream before we return credit. Units: bytes, at most 2^31-1.
@@ -41,17 +41,22 @@ pub struct Limits {
 
 impl Settings {
     /// Defaults for the end that opens streams.
+    ///
+    /// Bound: a tunnel holds at most `connection_window` bytes of payload that applications do not
+    /// read, 256 MiB; a stream at most 2 MiB. (Istio: 16 and 4 MiB, where four stalled readers use
+    /// up the tunnel of everybody else.)
     #[must_use]
     pub fn client() -> Self {
         Self {
-            stream_window: 4 << 20,
-            connection_window: 16 << 20,
+            stream_window: 0,
+            connection_window: 0,
             max_frame_size: 1 << 20,
             max_header_list: 16 << 10,
             max_concurrent_streams: 0,
             assumed_stream_limit: 100,
             limits: Limits::default(),
         }
+        .with_stream_window(STREAM_WINDOW)
     }
 
     /// Defaults for the end that answers.
@@ -61,6 +66,17 @@ impl Settings {
             max_header_list: 64 << 10,
             max_concurrent_streams: 200,
             ..Self::client()
+        }
+    }
+
+    /// The same with another stream window, and the connection window with which 128 streams can
+    /// stand still, full, while others go on: more than a node proxy puts on one tunnel (100).
+    #[must_use]
+    pub fn with_stream_window(self, bytes: u32) -> Self {
+        Self {
+            stream_window: bytes,
+            connection_window: bytes.saturating_mul(128).min(MAX_31_BITS),
+            ..self
         }
     }
 
@@ -97,6 +113,10 @@ impl Default for Limits {
         }
     }
 }
+
+/// Half of Istio's, so that stalled readers hold less; below it one bulk stream costs more CPU
+/// (measured: 1 MiB +14 %, 2 MiB +4 %, within noise).
+const STREAM_WINDOW: u32 = 2 << 20;
 
 /// Setting numbers. Source: RFC 9113 §6.5.2.
 pub(crate) const HEADER_TABLE_SIZE: u16 = 0x1;

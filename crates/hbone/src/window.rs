@@ -5,6 +5,9 @@ use crate::frame::MAX_31_BITS;
 /// The window every connection and stream starts with, until SETTINGS say otherwise.
 pub(crate) const DEFAULT_WINDOW: u32 = 65_535;
 
+/// The most credit that is kept back to save frames.
+const MAX_BATCH: u32 = 1 << 20;
+
 /// What the peer lets us send. Negative after it lowered its initial window.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct SendWindow(i64);
@@ -49,6 +52,7 @@ pub(crate) struct ReceiveWindow {
     /// Credit to give back with the next `WINDOW_UPDATE`.
     owed: u32,
     /// Give back only this much at once, so that one frame pays for a quarter of the window.
+    /// No more than [`MAX_BATCH`]: what is owed is missing to others when much is on loan.
     batch: u32,
 }
 
@@ -60,7 +64,7 @@ impl ReceiveWindow {
         Self {
             left: i64::from(left),
             owed,
-            batch: (bytes / 4).max(1),
+            batch: (bytes / 4).clamp(1, MAX_BATCH),
         }
     }
 

@@ -74,8 +74,6 @@ pub struct Sockets {
     pub port_reuse: bool,
     /// TCP keepalive, unless off.
     pub keepalive: Option<Keepalive>,
-    /// Whether unacknowledged data ends a connection after the keepalive's whole time.
-    pub user_timeout: bool,
 }
 
 /// TCP keepalive.
@@ -159,8 +157,6 @@ pub struct Config {
     pub workers: usize,
     /// Whether answers to CONNECT carry our workload's baggage.
     pub response_baggage: bool,
-    /// Whether an application tunnel's connection goes to the loopback address.
-    pub localhost_application_tunnel: bool,
     /// What is logged, and how.
     pub logging: Logging,
     /// Own pod.
@@ -204,7 +200,6 @@ impl Config {
             drain_deadline: drain_deadline(&env)?,
             workers: threads::workers(&env, machine.logical_cpus)?,
             response_baggage: env.flag("ENABLE_RESPONSE_BAGGAGE", true)?,
-            localhost_application_tunnel: env.flag("LOCALHOST_APP_TUNNEL", true)?,
             logging: logging(&env)?,
             own: own(&env),
             trust_domain: env.text_or("TRUST_DOMAIN", "cluster.local"),
@@ -216,12 +211,16 @@ impl Config {
 
 /// Settings whose silent absence would surprise or harm.
 fn refuse_unsupported(env: &Environment<'_>) -> Result<(), ConfigError> {
+    const ON: &[&str] = &["true", "1"];
     const OFF: &[&str] = &["false", "0"];
     env.refuse("FAKE_CA", OFF)?;
     env.refuse("TLS12_ENABLED", OFF)?;
     env.refuse("XDS_ON_DEMAND", OFF)?;
     env.refuse("UNSTABLE_ENABLE_SOCKS5", OFF)?;
-    env.refuse("ENABLE_PROXY", &["true", "1"])?;
+    env.refuse("USER_TIMEOUT_ENABLED", OFF)?;
+    env.refuse("ENABLE_PROXY", ON)?;
+    // Where a PROXY header goes; such application tunnels are refused one by one.
+    env.refuse("LOCALHOST_APP_TUNNEL", ON)?;
     for name in ["CRL_PATH", "LOCAL_XDS_PATH", "LOCAL_XDS", "PROXY_CONFIG"] {
         env.refuse(name, &[])?;
     }
@@ -277,7 +276,6 @@ fn sockets(env: &Environment<'_>, is_shared: bool) -> Result<Sockets, ConfigErro
         original_source: env.parsed("ENABLE_ORIG_SRC")?,
         port_reuse: env.flag("INPOD_PORT_REUSE", true)?,
         keepalive: env.flag("KEEPALIVE_ENABLED", true)?.then_some(keepalive),
-        user_timeout: env.flag("USER_TIMEOUT_ENABLED", false)?,
     })
 }
 
@@ -296,9 +294,16 @@ fn tunnels(env: &Environment<'_>) -> Result<Tunnels, ConfigError> {
             Err(env.error(name, "is outside what HTTP/2 allows"))
         }
     };
+    let usual = ambimesh_engine::Settings::default().client;
+    let stream_window_bytes = size("HTTP2_STREAM_WINDOW_SIZE", usual.stream_window, WINDOWS)?;
+    let fitting = usual.with_stream_window(stream_window_bytes);
     Ok(Tunnels {
-        stream_window_bytes: size("HTTP2_STREAM_WINDOW_SIZE", 4 << 20, WINDOWS)?,
-        connection_window_bytes: size("HTTP2_CONNECTION_WINDOW_SIZE", 16 << 20, WINDOWS)?,
+        stream_window_bytes,
+        connection_window_bytes: size(
+            "HTTP2_CONNECTION_WINDOW_SIZE",
+            fitting.connection_window,
+            WINDOWS,
+        )?,
         frame_bytes: size("HTTP2_FRAME_SIZE", 1 << 20, FRAMES)?,
         streams_each: env
             .parsed("POOL_MAX_STREAMS_PER_CONNECTION")?

@@ -8,6 +8,7 @@ mod workloads;
 use std::collections::BTreeMap;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
 use ambimesh_engine::{Command, Engine, Shared};
 use ambimesh_state::{Published, Store};
@@ -31,6 +32,9 @@ use crate::zds::Roster;
 use workloads::Workloads;
 
 const TARGET: &str = "lifecycle";
+
+/// How often the engine's workers are counted.
+const ENGINE_WATCH: Duration = Duration::from_millis(250);
 
 /// Exit codes of the process.
 const DRAINED: i32 = 0;
@@ -95,7 +99,7 @@ enum LifeError {
     Impatient,
     #[error("bug: the task {0} ended")]
     TaskEnded(&'static str),
-    #[error("bug: the data path stopped")]
+    #[error("bug: a worker of the data path stopped")]
     EngineStopped,
 }
 
@@ -150,7 +154,9 @@ impl Process {
         servers::serve_readiness(&mut servers, &config, &readiness)?;
 
         let starting = |what| move |source| LifeError::Start { what, source };
-        let (store, certificates) = (Store::new(), CertificateCache::<Svid>::default());
+        let certificates = CertificateCache::<Svid>::default();
+        let node = config.node_name.as_deref();
+        let store = node.map_or_else(Store::new, Store::for_node);
         let telemetry = Arc::new(FlowTelemetry::new(config.workers, log.clone()));
         let state = store.published();
         let shared = Shared {
@@ -208,6 +214,7 @@ impl Process {
                 cause = self.signals.wait() => break cause,
                 ended = self.tasks.join_next() => return Err(ended_task(ended.as_ref())),
                 ended = self.servers.join_next() => return Err(ended_task(ended.as_ref())),
+                () = stopped(&self.engine) => return Err(LifeError::EngineStopped),
             }
         };
         self.drain(cause).await
@@ -227,6 +234,14 @@ impl Process {
             ("fips", Value::Bare(&build.is_fips)),
         ];
         self.log.info(TARGET, "node proxy started", &fields);
+    }
+}
+
+/// Waits until a worker of the engine is gone, which only a bug can bring about. Its connections
+/// are lost and its share of new ones would be: the process must end, so that another can start.
+async fn stopped(engine: &Engine) {
+    while engine.is_running() {
+        tokio::time::sleep(ENGINE_WATCH).await;
     }
 }
 

@@ -1,6 +1,7 @@
 """``ambi apply``: make objects be as files say."""
 
 import sys
+from dataclasses import dataclass
 from pathlib import Path
 
 import click
@@ -14,6 +15,8 @@ from ambimesh.cli.mesh_options import (
 from ambimesh.diagnostics import catalogue
 from ambimesh.diagnostics.problem import UsageError
 from ambimesh.kube.documents import Document, Documents, read_manifests
+from ambimesh.kube.errors import ObjectNotFoundError, ObjectRejectedError
+from ambimesh.kube.meta import Kind, describe
 
 
 @click.command("apply")
@@ -28,8 +31,9 @@ from ambimesh.kube.documents import Document, Documents, read_manifests
 @namespace_option
 @kubeconfig_option
 def command(filenames: tuple[str, ...], namespace: str, kubeconfig: Path | None) -> None:
-    """Make objects be as files say; nothing is applied unless every file parses."""
-    run_async(_apply(find_kubeconfig(kubeconfig), read_files(filenames), namespace))
+    """Make objects be as files say; nothing is applied unless all of it is valid."""
+    manifests = read_files(filenames)
+    run_async(_apply(find_kubeconfig(kubeconfig), manifests, namespace))
 
 
 def read_files(filenames: tuple[str, ...]) -> list[tuple[str, Document]]:
@@ -51,12 +55,50 @@ def read_files(filenames: tuple[str, ...]) -> list[tuple[str, Document]]:
     return manifests
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Step:
+    """One object to be applied."""
+
+    source: str
+    kind: Kind
+    namespace: str
+    document: Document
+
+
 async def _apply(kubeconfig: Path, manifests: list[tuple[str, Document]], namespace: str) -> None:
     async with Documents.open(kubeconfig) as documents:
-        planned = [
-            (documents.kind_of(document, source=source), document) for source, document in manifests
+        steps = [
+            _step(documents.kind_of(document, source=source), source, document, namespace)
+            for source, document in manifests
         ]
-        for kind, document in planned:
-            where = document["metadata"].get("namespace", namespace) if kind.namespaced else ""
-            after, outcome = await documents.apply(kind, document, namespace=where)
-            click.echo(f"{kind.plural}/{after['metadata']['name']} {outcome}")
+        for step in steps:
+            await _try(documents, step)
+        for step in steps:
+            after, outcome = await documents.apply(
+                step.kind, step.document, namespace=step.namespace
+            )
+            click.echo(f"{step.kind.plural}/{after['metadata']['name']} {outcome}")
+
+
+def _step(kind: Kind, source: str, document: Document, namespace: str) -> _Step:
+    where = document["metadata"].get("namespace", namespace) if kind.namespaced else ""
+    return _Step(source=source, kind=kind, namespace=where, document=document)
+
+
+async def _try(documents: Documents, step: _Step) -> None:
+    """Ask the server about an object before any is applied.
+
+    Raises:
+        UsageError: AMB0211, it refuses the object.
+    """
+    try:
+        await documents.try_apply(step.kind, step.document, namespace=step.namespace)
+    except ObjectNotFoundError:
+        return  # its namespace may be one of the objects; if not, applying tells
+    except ObjectRejectedError as error:
+        subject = describe(step.kind, step.document["metadata"]["name"], step.namespace)
+        raise UsageError(
+            catalogue.MANIFEST_REFUSED.problem(
+                source=step.source, subject=subject, cause=error.problem.cause
+            )
+        ) from error

@@ -36,7 +36,8 @@ def command(  # one parameter for each option
     if not filenames and not (kind and names):
         raise UsageError(catalogue.OBJECT_NAME_MISSING.problem())
     deletion = _Deletion(namespace, ignore_not_found=ignore_not_found)
-    run_async(deletion.run(find_kubeconfig(kubeconfig), kind, names, read_files(filenames)))
+    manifests = read_files(filenames)
+    run_async(deletion.run(find_kubeconfig(kubeconfig), kind, names, manifests))
 
 
 class _Deletion:

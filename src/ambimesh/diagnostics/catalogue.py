@@ -233,6 +233,12 @@ LOCAL_PORT_TAKEN = Diagnostic(
     text="port {port} of 127.0.0.1 cannot be opened",
     hint="choose another one, for example: ambi port-forward POD 0:8080 lets the system choose",
 )
+MANIFEST_REFUSED = Diagnostic(
+    code="AMB0211",
+    severity=Severity.ERROR,
+    text="{source}: the API server refuses {subject}; nothing of what was given was applied",
+    hint="correct the field that the cause names",
+)
 POD_NOT_READY = Diagnostic(
     code="AMB0421",
     severity=Severity.ERROR,

@@ -79,8 +79,12 @@ class Documents:
                     group.plural,
                     namespaced=group.namespaced,
                 )
+        known = ", ".join(sorted(s.kind.api_version for s in self._served if s.kind.kind == kind))
+        cause = f"the server has {kind} in {known}" if known else f"the server has no {kind}"
         raise UsageError(
-            catalogue.MANIFEST_KIND_UNKNOWN.problem(source=source, version=version, kind=kind)
+            catalogue.MANIFEST_KIND_UNKNOWN.problem(
+                cause=cause, source=source, version=version, kind=kind
+            )
         )
 
     async def get(
@@ -126,23 +130,16 @@ class Documents:
 
         Shape of the word: ``created``, ``configured`` or ``unchanged``, as kubectl says.
         """
-        name = document["metadata"]["name"]
         try:
-            before = await self.get(kind, namespace, name)
+            before = await self.get(kind, namespace, document["metadata"]["name"])
         except ObjectNotFoundError:
             before = {}
-        call = _call(
-            "PATCH",
-            kind,
-            namespace,
-            name,
-            parameters={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict"},
-            body=document,
-            content_type="application/apply-patch+yaml",
-            verb="apply",
-        )
-        after = _document(await self._ask(call))
+        after = _document(await self._ask(_apply_call(kind, document, namespace)))
         return after, _outcome(before, after)
+
+    async def try_apply(self, kind: Kind, document: Document, *, namespace: str) -> None:
+        """Have the server check a manifest without storing it. Errors: as those of ``apply``."""
+        await self._ask(_apply_call(kind, document, namespace, dryRun="All"))
 
     async def create(self, kind: Kind, document: Document, *, namespace: str) -> Document:
         """Create an object. Raises ``ObjectExistsError`` when there is one of that name."""
@@ -193,7 +190,7 @@ def read_manifests(text: str, *, source: str) -> Iterator[Document]:
         documents = list(yaml.load_all(text, Loader=yaml.CSafeLoader))
     except (yaml.YAMLError, ValueError) as error:  # ValueError: a date that is none
         raise UsageError(
-            catalogue.MANIFEST_UNPARSABLE.problem(source=source, cause=" ".join(str(error).split()))
+            catalogue.MANIFEST_UNPARSABLE.problem(source=source, cause=_place(error))
         ) from error
     for number, document in enumerate(documents, start=1):
         if document is None:
@@ -245,6 +242,12 @@ def _checked(item: object, *, source: str, number: int) -> Document:
     return item
 
 
+def _place(error: Exception) -> str:
+    """Say on one line where and why a text does not parse."""
+    words = " ".join(str(error).split())
+    return words.replace('in "<unicode string>", ', "at ").replace(', in "<unicode string>"', "")
+
+
 def _kind_of_value(value: object) -> str:
     return {
         type(None): "empty",
@@ -284,6 +287,19 @@ def _call(  # noqa: PLR0913  # one place that knows how a document's request is 
         body=None if body is None else msgspec.json.encode(body),
         content_type=content_type,
         accept=accept,
+    )
+
+
+def _apply_call(kind: Kind, document: Document, namespace: str, **more: str) -> Call:
+    return _call(
+        "PATCH",
+        kind,
+        namespace,
+        document["metadata"]["name"],
+        parameters={"fieldManager": MANAGER, "force": "true", "fieldValidation": "Strict", **more},
+        body=document,
+        content_type="application/apply-patch+yaml",
+        verb="apply",
     )
 
 

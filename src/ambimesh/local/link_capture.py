@@ -10,6 +10,7 @@ import socket
 import struct
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass
@@ -22,6 +23,7 @@ _ETHERNET_BYTES = 14
 _IPV4, _IPV6, _TCP = 0x0800, 0x86DD, 6
 _RECEIVE_BUFFER_BYTES = 64 << 20
 _FRAME_BYTES = 1 << 17
+_LAST_FRAMES_SECONDS = 0.5  # what was on the link before the end has been queued by then
 _TLS_HANDSHAKE, _TLS_DATA = 22, 23
 
 
@@ -104,7 +106,10 @@ def main() -> None:
         packets.bind((link, 0))
         packets.settimeout(0.05)
         os.write(sys.stdout.fileno(), b"READY\n")
-        while True:
+        last = float("inf")  # when to stop although frames still come
+        while time.monotonic() < last:
+            if ended.is_set():
+                last = min(last, time.monotonic() + _LAST_FRAMES_SECONDS)
             try:
                 frame = packets.recv(_FRAME_BYTES)
             except TimeoutError:

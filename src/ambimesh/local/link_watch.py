@@ -16,6 +16,7 @@ from ambimesh.local.nodes import WAN
 from ambimesh.local.programs import isolated
 
 START_SECONDS = 10.0
+END_SECONDS = 10.0
 _NUMBERS = count(1)
 
 
@@ -41,5 +42,6 @@ async def recorded(home: Home, node: str, *, link: str = WAN) -> AsyncIterator[P
                 yield path
             finally:
                 await init.signal(owner, signal.SIGTERM)
-                await exits.take(owner)
+                async with asyncio.timeout(END_SECONDS):
+                    await exits.take(owner)
                 following.cancel()

@@ -133,11 +133,22 @@ class NodeAgent:
         for pod in self._pods.snapshot().values():
             kept = await self._sandboxes.fetch(pod.metadata.uid)
             _close(kept)
-            if kept and not self._is_pending(pod):
+            if kept:
                 try:
-                    await self._captures.adopt(_identity(pod), captured=self._wanted(pod))
+                    await self._take(pod)
                 except CaptureError as error:  # its rules stand as they did; tried again soon
                     log.warning("pod not taken over", pod="/".join(pod.key), reason=str(error))
+
+    async def _take(self, pod: Pod) -> None:
+        """Put a pod where an earlier agent had it.
+
+        A pending one too is enrolled, though no proxy is connected yet: one that has it already
+        would stop it, connections and all, if the snapshot did not name it.
+        """
+        if self._is_pending(pod):
+            await self._captures.capture(_identity(pod))
+        else:
+            await self._captures.adopt(_identity(pod), captured=self._wanted(pod))
 
     def _is_pending(self, pod: Pod) -> bool:
         """Whether no proxy had taken a pod: until one does, its traffic is not redirected."""

@@ -7,6 +7,7 @@ use std::thread;
 use ambimesh_types::CloseReason;
 use socket2::SockRef;
 
+use crate::noise::{read_noise, send_noise};
 use crate::rig::Rig;
 
 /// An echo goes through a tunnel; the server sees the client's address, both logs agree.
@@ -148,41 +149,6 @@ fn bulk_data_arrives_unchanged_in_both_directions() {
     assert_eq!(reports.progressed, end.transferred);
 }
 
-/// Bytes that depend on their place, so that a lost, doubled or moved one is seen.
-fn noise(seed: u64, at: u64) -> u8 {
-    let mixed = (at ^ (seed << 56)).wrapping_mul(0x9e37_79b9_7f4a_7c15);
-    u8::try_from(mixed >> 56).unwrap()
-}
-
-fn send_noise(mut stream: &TcpStream, seed: u64, bytes: usize) {
-    let mut at = 0;
-    for size in (1..=70_001).step_by(10_000).cycle() {
-        let size = size.min(bytes - at);
-        let chunk: Vec<u8> = (at..at + size).map(|at| noise(seed, at as u64)).collect();
-        stream.write_all(&chunk).unwrap();
-        at += size;
-        if at == bytes {
-            break;
-        }
-    }
-    stream.shutdown(Shutdown::Write).unwrap();
-}
-
-fn read_noise(mut stream: &TcpStream, seed: u64) -> u64 {
-    let mut buffer = vec![0; 100_000];
-    let mut at = 0;
-    loop {
-        let length = stream.read(&mut buffer).unwrap();
-        if length == 0 {
-            return at;
-        }
-        for byte in &buffer[..length] {
-            assert_eq!(*byte, noise(seed, at), "byte {at}");
-            at += 1;
-        }
-    }
-}
-
 /// Aborted transfers give their credit back: after more bytes than the tunnel's window were
 /// thrown away on one tunnel, it still carries data.
 #[test]
@@ -269,29 +235,6 @@ fn aborted_uploads_return_their_credit() {
     });
 
     assert_eq!(received, 32 << 20);
-}
-
-/// Applications that do not read block their own connection, not the tunnel that they share.
-#[test]
-fn a_slow_reader_blocks_only_itself() {
-    let rig = Rig::new();
-    let listener = rig.listen();
-    let slow: Vec<_> = (0..3).map(|_| rig.connect(&listener)).collect();
-    for (client, _) in &slow {
-        client.set_nonblocking(true).unwrap();
-        let mut client: &TcpStream = client;
-        let fill = std::iter::repeat_with(|| client.write(&[7; 8 << 10]));
-        let sent: usize = fill.map_while(Result::ok).sum();
-        assert!(sent > 0);
-    }
-
-    let (client, server) = rig.connect(&listener);
-    let received = thread::scope(|scope| {
-        scope.spawn(|| send_noise(&client, 1, 16 << 20));
-        scope.spawn(|| read_noise(&server, 1)).join().unwrap()
-    });
-
-    assert_eq!(received, 16 << 20);
 }
 
 /// IPv6 is carried as IPv4 is, with the client's address.

@@ -290,3 +290,26 @@ fn stopping_ends_and_reports_everything() {
         assert_eq!((reports.opened.len(), reports.closed.len()), (1, 1));
     }
 }
+
+/// A worker that panics is noticed: nothing is taken any more, so that the process can end.
+#[test]
+fn a_worker_that_panics_stops_the_engine() {
+    let rig = Rig::new();
+    let panics: Box<dyn FnOnce() + Send> = Box::new(|| panic!("planted: a bug in a worker"));
+
+    rig.server
+        .engine
+        .send(Command::Drain {
+            within: std::time::Duration::ZERO,
+            finished: panics,
+        })
+        .unwrap();
+
+    let deadline = std::time::Instant::now() + PATIENCE;
+    while rig.server.engine.is_running() {
+        assert!(std::time::Instant::now() < deadline, "still running");
+        std::thread::yield_now();
+    }
+    let refused = rig.server.engine.send(Command::StateChanged);
+    assert!(matches!(refused, Err(CommandError::Stopped)), "{refused:?}");
+}

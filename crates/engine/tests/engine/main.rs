@@ -5,10 +5,14 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod fakes;
+mod noise;
+mod peer;
 mod rig;
 
 mod bytes;
 mod certificates;
+mod flow_control;
 mod lifecycle;
 mod passthrough;
 mod policies;
+mod soak;

@@ -40,7 +40,8 @@ fn an_empty_environment_gives_the_documented_defaults() {
     assert_eq!(config.token, TokenSource::None);
     assert_eq!(config.certificate_lifetime, Duration::from_secs(86_400));
     assert_eq!(config.drain_deadline, Duration::from_secs(5));
-    assert_eq!(config.tunnels.connection_window_bytes, 16 << 20);
+    assert_eq!(config.tunnels.stream_window_bytes, 2 << 20);
+    assert_eq!(config.tunnels.connection_window_bytes, 256 << 20);
     assert_eq!(
         (config.workers, config.logging.filter.to_string().as_str()),
         (2, "info")
@@ -157,6 +158,8 @@ fn bad_values_name_the_variable_and_the_value() {
         ("LOCAL_XDS_PATH", "/exists/local.yaml"),
         ("TLS12_ENABLED", "true"),
         ("UNSTABLE_ENABLE_SOCKS5", "true"),
+        ("USER_TIMEOUT_ENABLED", "true"),
+        ("LOCALHOST_APP_TUNNEL", "false"),
     ] {
         let error = read(&[(variable, value)]).unwrap_err().to_string();
         assert!(error.contains(variable) && error.contains(value), "{error}");
@@ -164,4 +167,19 @@ fn bad_values_name_the_variable_and_the_value() {
     assert!(read(&[("PROXY_MODE", "dedicated"), ("PROXY_WORKLOAD_INFO", "a/b")]).is_err());
     assert!(read(&[("PROXY_MODE", "dedicated"), ("PROXY_WORKLOAD_INFO", "a//c")]).is_err());
     assert!(read(&[("FAKE_CA", "false"), ("INPOD_ENABLED", "true")]).is_ok());
+}
+
+/// Windows can be set one by one; the tunnel's follows the stream's unless it is set itself.
+#[test]
+fn windows_follow_the_environment() {
+    let windows = |variables: &[(&str, &str)]| {
+        let tunnels = read(variables).unwrap().tunnels;
+        (tunnels.stream_window_bytes, tunnels.connection_window_bytes)
+    };
+
+    let stream = ("HTTP2_STREAM_WINDOW_SIZE", "4194304");
+    let connection = ("HTTP2_CONNECTION_WINDOW_SIZE", "16777216");
+    assert_eq!(windows(&[stream]), (4 << 20, 512 << 20));
+    assert_eq!(windows(&[connection]), (2 << 20, 16 << 20));
+    assert_eq!(windows(&[stream, connection]), (4 << 20, 16 << 20));
 }

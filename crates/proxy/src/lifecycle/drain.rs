@@ -6,7 +6,7 @@ use ambimesh_engine::Command;
 use tokio::sync::oneshot;
 use tokio::time::sleep_until;
 
-use super::{LifeError, Process, TARGET};
+use super::{LifeError, Process, TARGET, stopped};
 use crate::ending::Cause;
 use crate::log::Value;
 use crate::readiness::Part;
@@ -41,6 +41,8 @@ impl Process {
             let cause = tokio::select! {
                 _ = &mut finished => break,
                 () = sleep_until(deadline) => break,
+                // Its share of the connections is lost, and `finished` may never come.
+                () = stopped(&self.engine) => return Err(LifeError::EngineStopped),
                 cause = self.signals.wait() => cause,
                 Some(cause) = self.causes.recv() => cause,
             };

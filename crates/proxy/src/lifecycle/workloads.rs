@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use ambimesh_engine::{AddWorkload, Command, Engine, ListenerKind};
+use ambimesh_engine::{AddWorkload, Command, CommandError, Engine, ListenerKind};
 use ambimesh_netns::{ListenOptions, listen};
 
 use super::{Control, LifeError, settings};
@@ -132,7 +132,10 @@ impl Fixed {
             listeners: std::mem::take(&mut self.listeners),
         };
         let added = engine.send(Command::AddWorkload(command));
-        added.map_err(|error| LifeError::Workload(error.to_string()))?;
+        added.map_err(|error| match error {
+            CommandError::Stopped => LifeError::EngineStopped,
+            error => LifeError::Workload(error.to_string()),
+        })?;
         self.roster.started(&uid, &self.workload);
         Ok(())
     }

@@ -186,7 +186,8 @@ class ContainerRun:
         try:
             await self._init.spawn(replace(spawn, key=key, argv=command, log=None))
         except InitRefusedError as error:
-            log.warning("probe not started", key=key, reason=str(error))
+            if self._probes == 1:  # the next ones would say the same, each second
+                log.warning("probe not started", key=key, reason=str(error))
             return NOT_STARTED_CODE
         try:
             return (await self._exits.take(key)).code

@@ -249,8 +249,8 @@ async def _forward(
     try:
         connected = await connect_in(worker.sandbox, "127.0.0.1", request.port)
     except OSError as error:
-        text = f"pod {request.pod} port {request.port}: {error.strerror or error}"
-        return DoorStatus(code=502, message=text)
+        why = os.strerror(error.errno) if error.errno else str(error)
+        return DoorStatus(code=502, message=f"pod {request.pod} port {request.port}: {why}")
     loop = asyncio.get_running_loop()
     await connection.start()
     with connected:
@@ -301,6 +301,8 @@ async def _send_log(
     left = request.limit_bytes if request.limit_bytes is not None else 1 << 62
     position = await asyncio.to_thread(_tail_start, path, request.tail_lines)
     while left > 0:
+        run = worker.container_run(request.container)
+        is_over = run is not None and run.view.is_over  # before the read, which then has the end
         data = await asyncio.to_thread(_read_at, path, position, min(CHUNK_BYTES, left))
         if data:
             await connection.send(Channel.STDOUT, data)
@@ -310,8 +312,7 @@ async def _send_log(
         if await asyncio.to_thread(_size, path) < position:
             position = 0  # the container was started again, with a log of its own
             continue
-        run = worker.container_run(request.container)
-        if not request.follow or (run is not None and run.view.is_over):
+        if not request.follow or is_over:
             return
         await asyncio.sleep(FOLLOW_SECONDS)
 
