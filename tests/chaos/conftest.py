@@ -16,7 +16,9 @@ def mesh() -> Iterator[RunningMesh]:
         running.kubectl("create", "namespace", NAMESPACE)
         running.run_pods(NAMESPACE, peer("server", node="node-1"))
         host = running.address(NAMESPACE, "server")
-        client = Program(name="client", node="node-2", command=case_command("requests", host))
+        client = Program(
+            name="client", node="node-2", command=case_command("endless_requests", host)
+        )
         running.run_pods(NAMESPACE, client)
         running.capture(NAMESPACE, "server", "client")
         running.until_tunnelled(NAMESPACE, "client", host, node="node-1")

@@ -113,8 +113,7 @@ async def test_api_server_killed_under_writes_loses_nothing_acknowledged(
                     tasks.create_task(_write(mesh, f"w{round_}-{n}", acknowledged))
                     for n in range(4)
                 ]
-                wanted = len(acknowledged) + WRITES
-                await _until(lambda wanted=wanted: len(acknowledged) >= wanted)
+                await _until_longer(acknowledged, len(acknowledged) + WRITES)
                 await init.signal(before.key, signal.SIGKILL)
                 await _until_replaced(init, before)
                 await asyncio.wait(writing)
@@ -176,9 +175,13 @@ async def _until_replaced(init: InitClient, before: ProcessState) -> None:
             await asyncio.sleep(0.02)
 
 
+async def _until_longer(names: list[str], count: int) -> None:
+    await _until(lambda: len(names) >= count)
+
+
 async def _until(holds: Callable[[], bool]) -> None:
     async with asyncio.timeout(HEAL_SECONDS):
-        while not holds():
+        while not holds():  # noqa: ASYNC110  # another process makes it so
             await asyncio.sleep(0.01)
 
 

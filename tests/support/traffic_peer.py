@@ -8,14 +8,15 @@ a mesh must give the same object.
 
 import hashlib
 import json
-import os
 import socket
 import struct
 import sys
 import threading
 import time
+from collections import Counter
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
 
 CHUNK = 1 << 16
 BOTH_WAYS_BYTES = 64 << 20
@@ -261,15 +262,15 @@ def case_watch(host: str, port: int, path: str) -> dict[str, object]:
     """Tell, with the time, each change of a live connection and of new ones, until ``path`` is."""
     live: socket.socket | None = None
     known: dict[str, bool] = {}
-    while not os.path.exists(path):
+    while not Path(path).exists():
         live = live or open_echo(host, port)
         if live is not None and not echoes(live):
             live.close()
             live = None
         now = {"live": live is not None, "new": is_served(host, port)}
-        for what in now:
-            if known.get(what) != now[what]:
-                print(json.dumps({"what": what, "is": now[what], "at": time.time()}), flush=True)
+        for what, holds in now.items():
+            if known.get(what) != holds:
+                print(json.dumps({"what": what, "is": holds, "at": time.time()}), flush=True)
         known = now
         time.sleep(WATCH_SECONDS)
     return {"outcome": "end"}
@@ -297,8 +298,18 @@ def echoes(connection: socket.socket) -> bool:
         return False
 
 
-def case_requests(host: str, port: int) -> dict[str, object]:
-    """New connections with a marker, one after another, until killed; a line for each outcome."""
+def case_requests(host: str, port: int, path: str) -> dict[str, object]:
+    """New connections with a marker, one after another, until ``path`` is; count the outcomes."""
+    outcomes: Counter[str] = Counter()
+    while not Path(path).exists():
+        outcomes[request(host, port)] += 1
+        print(outcomes.total(), file=sys.stderr, flush=True)
+        time.sleep(WATCH_SECONDS)
+    return dict(outcomes)
+
+
+def case_endless_requests(host: str, port: int) -> dict[str, object]:
+    """The same until killed, with a line for each outcome: for a pod that nobody enters."""
     while True:
         print(request(host, port), flush=True)
         time.sleep(WATCH_SECONDS)
@@ -329,7 +340,7 @@ def case_ping(host: str, port: int, path: str) -> dict[str, object]:
         connection.settimeout(10)
         connection.sendall(b"E")
         rounds = 0
-        while not os.path.exists(path):
+        while not Path(path).exists():
             connection.sendall(b"x")
             if connection.recv(1) != b"x":
                 return {"rounds": rounds, "outcome": "end"}

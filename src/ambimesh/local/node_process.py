@@ -1,8 +1,10 @@
 """The process of one node: agent, pods, service addresses, names, and the door."""
 
 import asyncio
+import os
 import time
 from collections.abc import Callable, Coroutine
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +50,7 @@ class NodeProcess:
         self._number = number
         self._tasks = asyncio.TaskGroup()
         self._proxies_heard: asyncio.Queue[int] = asyncio.Queue()
+        self._held = ExitStack()  # descriptors that parts share
         self._generations: Generations | None = None
 
     async def run(self, *, started: Callable[[], None]) -> None:
@@ -63,6 +66,7 @@ class NodeProcess:
                 await self._start_parts(init, cluster)
                 started()
         finally:
+            self._held.close()
             init.close()
             await cluster.close()
 
@@ -76,6 +80,7 @@ class NodeProcess:
 
     async def _start_parts(self, init: InitClient, cluster: Cluster) -> None:
         network = await init.open_network()
+        self._held.callback(os.close, network)
         exits = ExitBoard(init, PODS_OWNER)
         self._tasks.create_task(exits.run(), name="exits of pods")
         services, slices = cluster.reflector(Service), cluster.reflector(EndpointSlice)
@@ -88,6 +93,7 @@ class NodeProcess:
         sandboxes = InitSandboxes(init)
         zds = ZdsServer(self._home.zds_socket(self._node), ready=self._proxies_heard.put_nowait)
         captures = Captures(sandboxes, zds)
+        self._held.callback(captures.close)
         agent = NodeAgent(cluster, captures, sandboxes, node=self._node)
         await self._start(agent.run)
         await self._start(zds.run)

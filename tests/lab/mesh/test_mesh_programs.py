@@ -27,23 +27,23 @@ CONVERSATIONS = {
         f"{CURL} --http2-prior-knowledge http://{{nginx}}:8081/file && {SUM}", "2 200 3000000"),
     "http-2": (f"{CURL} --http2 {TLS} https://server.test:8443/file && {SUM}", "2 200 3000000"),
     "http-2-streams": (
-        f"{CURL} --http2 --parallel {TLS} https://server.test:8443/file "
-        "-o {out}.2 https://server.test:8443/file && sha256sum < {out}.2", "2 200 3000000"),
+        (f"{CURL} --http2 --parallel {TLS} https://server.test:8443/file "
+        "-o {out}.2 https://server.test:8443/file && sha256sum < {out}.2"), "2 200 3000000"),
     "tls": (
-        f"(printf '{lines('hello', 'CLOSE')}') | openssl s_client -quiet -connect "
+        (f"(printf '{lines('hello', 'CLOSE')}') | openssl s_client -quiet -connect "
         "{openssl}:4433 -CAfile {folder}/certificate.pem -verify_return_error "
-        "-servername server.test 2>/dev/null", "olleh"),
+        "-servername server.test 2>/dev/null"), "olleh"),
     "websocket": ("{python} -E {websocket_peer} talk {websocket} 9000", '"intact": true'),
     "mariadb": (
         f"mariadb --no-defaults -h {{mariadb}} -u lab -plab --skip-ssl -N -e '{SQL}' | sha256sum",
         "-"),
     "redis": (f"printf '{REDIS}' | redis-cli -h {{redis}}", "OK\nv\n3\n3\n2\n1\n1"),
     "redis-pipe": (
-        "for i in $(seq 5000); do printf 'SET key:%d value%d\\r\\n' $i $i; done | "
-        "redis-cli -h {redis} --pipe | tail -1", "errors: 0, replies: 5000"),
+        ("for i in $(seq 5000); do printf 'SET key:%d value%d\\r\\n' $i $i; done | "
+        "redis-cli -h {redis} --pipe | tail -1"), "errors: 0, replies: 5000"),
     "postgresql": (
-        "psql -h {postgres} -U postgres -At -c "
-        "'SELECT sum(n), md5(string_agg(n::text, chr(44))) FROM generate_series(1,100000) n'",
+        ("psql -h {postgres} -U postgres -At -c "
+        "'SELECT sum(n), md5(string_agg(n::text, chr(44))) FROM generate_series(1,100000) n'"),
         "5000050000"),
     "half-close": ("nc -N -w 20 {checksum} 7000 < {folder}/file", "  -"),
 }  # fmt: skip

@@ -3,7 +3,8 @@
 use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
-use std::time::Duration;
+use std::thread;
+use std::time::{Duration, Instant};
 
 use ambimesh_engine::{Command, CommandError, Engine, Settings, Shared, Timeouts};
 use ambimesh_state::{Removal, Update};
@@ -300,15 +301,15 @@ fn a_worker_that_panics_stops_the_engine() {
     rig.server
         .engine
         .send(Command::Drain {
-            within: std::time::Duration::ZERO,
+            within: Duration::ZERO,
             finished: panics,
         })
         .unwrap();
 
-    let deadline = std::time::Instant::now() + PATIENCE;
+    let deadline = Instant::now() + PATIENCE;
     while rig.server.engine.is_running() {
-        assert!(std::time::Instant::now() < deadline, "still running");
-        std::thread::yield_now();
+        assert!(Instant::now() < deadline, "still running");
+        thread::yield_now();
     }
     let refused = rig.server.engine.send(Command::StateChanged);
     assert!(matches!(refused, Err(CommandError::Stopped)), "{refused:?}");

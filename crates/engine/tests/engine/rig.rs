@@ -169,6 +169,7 @@ impl Rig {
         );
         let (server, _) = listener.accept().unwrap();
         server.set_read_timeout(Some(PATIENCE)).unwrap();
+        server.set_write_timeout(Some(PATIENCE)).unwrap();
         (client, server)
     }
 }
@@ -192,6 +193,7 @@ impl Pod {
     fn try_connect(&self, to: SocketAddr) -> io::Result<TcpStream> {
         let stream = self.inside(|| TcpStream::connect_timeout(&to, PATIENCE))?;
         stream.set_read_timeout(Some(PATIENCE))?;
+        stream.set_write_timeout(Some(PATIENCE))?;
         stream.set_nodelay(true)?;
         Ok(stream)
     }

@@ -142,6 +142,7 @@ fn serve(listener: &TcpListener, connections: usize) {
 }
 
 /// How many connections a soak has: more by hand (`SOAK_CONNECTIONS=5000`).
+#[expect(clippy::disallowed_methods, reason = "a test has no other edge")]
 fn connections() -> usize {
     let asked = std::env::var("SOAK_CONNECTIONS").ok();
     asked.map_or(200, |count| count.parse().unwrap())
