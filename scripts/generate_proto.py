@@ -1,4 +1,4 @@
-# ruff: noqa: INP001 # a script, not a package
+# a script, not a package
 """Generate ``src/ambimesh/wire/generated`` from ``proto/``: `make proto`.
 
 Three things come out: one descriptor set with everything, a small module for each file that

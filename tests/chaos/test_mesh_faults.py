@@ -5,6 +5,7 @@ import signal
 from collections import Counter
 from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager, suppress
+from itertools import count
 
 import pytest
 
@@ -17,7 +18,7 @@ from ambimesh.local.link_capture import Segment, read_segments
 from ambimesh.local.link_watch import recorded
 from ambimesh.local.machine import FABRIC
 from ambimesh.local.node_seams import PROXY_OWNER
-from support.running_mesh import RunningMesh
+from support.running_mesh import RunningMesh, manifest
 from support.traffic_peer import MARKER
 
 pytestmark = [pytest.mark.lab, pytest.mark.chaos]
@@ -108,36 +109,35 @@ async def test_api_server_killed_under_writes_loses_nothing_acknowledged(
     async with _init(mesh, FABRIC) as init:
         for round_ in range(3):
             before = await _process(init, "component/apiserver")
+            killed = asyncio.Event()
             async with asyncio.TaskGroup() as tasks:
-                writing = [
-                    tasks.create_task(_write(mesh, f"w{round_}-{n}", acknowledged))
-                    for n in range(4)
-                ]
+                for number in range(4):
+                    tasks.create_task(_write(mesh, f"w{round_}-{number}", acknowledged, killed))
                 await _until_longer(acknowledged, len(acknowledged) + WRITES)
                 await init.signal(before.key, signal.SIGKILL)
-                await _until_replaced(init, before)
-                await asyncio.wait(writing)
+                killed.set()
+            await _until_replaced(init, before)
 
     stored = mesh.until(lambda: _config_maps(mesh), seconds=HEAL_SECONDS)
     assert len(acknowledged) >= 3 * WRITES
     assert set(acknowledged) <= stored
 
 
-async def _write(mesh: RunningMesh, prefix: str, acknowledged: list[str]) -> None:
-    """Create objects one after another until the API server does not answer."""
+async def _write(
+    mesh: RunningMesh, prefix: str, acknowledged: list[str], killed: asyncio.Event
+) -> None:
+    """Create objects one after another, until the one that the kill of the API server meets."""
     with suppress(MeshError):
         async with Documents.open(mesh.home.kubeconfig) as documents:
-            kind, number = documents.kind("configmaps"), 0
-            while True:
+            kind = documents.kind("configmaps")
+            for number in count():
+                if killed.is_set():
+                    return
                 name = f"{prefix}-{number}"
-                document = {
-                    "apiVersion": "v1", "kind": "ConfigMap", "data": {"n": str(number)},
-                    "metadata": {"name": name, "namespace": NAMESPACE},
-                }  # fmt: skip
+                document = manifest("v1", "ConfigMap", NAMESPACE, name, {"data": {"n": name}})
                 with suppress(ObjectExistsError):  # written by a try that was repeated
                     await documents.create(kind, document, namespace=NAMESPACE)
                 acknowledged.append(name)
-                number += 1
 
 
 def _config_maps(mesh: RunningMesh) -> set[str]:

@@ -80,7 +80,7 @@ pub enum Command {
     Drain {
         /// When to stop waiting.
         within: Duration,
-        /// Called once, on a worker, after the last connection ended.
+        /// Called once, on any thread, after the last connection ended.
         finished: Box<dyn FnOnce() + Send>,
     },
 }

@@ -45,7 +45,7 @@ def command(  # one parameter for each option
 ) -> int:
     """List objects of KINDS, or show those with NAMES.
 
-    KINDS is one kind, or several with commas between: ambi get pods,services -A
+    KINDS is one kind, or several with commas between, or `all`: ambi get pods,services -A
     """
     where = "" if all_namespaces else namespace
     return run_async(
@@ -64,7 +64,7 @@ async def _get(  # as the command
 ) -> int:
     async with Documents.open(kubeconfig) as documents:
         found = 0
-        for number, kind in enumerate([documents.kind(word) for word in kinds.split(",")]):
+        for number, kind in enumerate(documents.kinds(kinds)):
             for name in names or ("",):
                 if output in {"table", "wide"}:
                     if number and found:

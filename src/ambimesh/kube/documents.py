@@ -35,6 +35,7 @@ class Served:
 
     kind: Kind
     words: frozenset[str]
+    categories: frozenset[str] = frozenset()  # words for several kinds: "all"
 
 
 class Documents:
@@ -62,6 +63,17 @@ class Documents:
                 return served.kind
         known = ", ".join(sorted({s.kind.plural for s in self._served}))
         raise UsageError(catalogue.KIND_UNKNOWN.problem(kind=word, cause=f"there are {known}"))
+
+    def kinds(self, words: str) -> tuple[Kind, ...]:
+        """Find the kinds that words with commas between name; a category names several.
+
+        Raises ``UsageError`` AMB0205 for a word that is neither.
+        """
+        found: list[Kind] = []
+        for word in words.lower().split(","):
+            several = [served.kind for served in self._served if word in served.categories]
+            found += several or [self.kind(word)]
+        return tuple(found)
 
     def kind_of(self, document: Document, *, source: str) -> Kind:
         """Find the kind of a manifest. Raises ``UsageError`` AMB0204 naming where it stands."""
@@ -219,7 +231,8 @@ def _served(group: str, version: str, resource: Document) -> Served:
     if group:
         words |= {f"{word}.{group}" for word in words}
     place = Kind(group, version, kind, plural, namespaced=resource["scope"] == "Namespaced")
-    return Served(kind=place, words=frozenset(words))
+    categories = frozenset(resource.get("categories", ()))
+    return Served(kind=place, words=frozenset(words), categories=categories)
 
 
 def _checked(item: object, *, source: str, number: int) -> Document:

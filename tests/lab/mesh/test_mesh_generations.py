@@ -5,6 +5,7 @@ import json
 import signal
 import subprocess
 from collections.abc import Callable
+from functools import partial
 
 import pytest
 
@@ -33,8 +34,8 @@ def test_replaced_proxy_ends_no_connection(
 
     for node in NODES:
         asyncio.run(_signal(mesh, node))
-        mesh.until(lambda node=node: max(_generations(mesh, node)) > max(before[node]))
-        mesh.until(lambda node=node: _accepts(mesh, node))
+        mesh.until(partial(_has_newer, mesh, node, max(before[node])))
+        mesh.until(partial(_accepts, mesh, node))
     more = int(_line(many)) + 20
     mesh.until(lambda: int(_line(many)) > more)
     flag.touch()
@@ -42,7 +43,7 @@ def test_replaced_proxy_ends_no_connection(
     assert _outcome(long)["outcome"] == "alive"
     assert set(_outcome(many)) == {"answered"}
     for node in NODES:  # the old generation ends when its last connection has
-        mesh.until(lambda node=node: len(_generations(mesh, node)) == 1, seconds=30)
+        mesh.until(partial(_has_one, mesh, node), seconds=30)
 
 
 def _started(mesh: RunningMesh, place: str, case: str, *more: str) -> subprocess.Popen[str]:
@@ -69,6 +70,14 @@ def _generations(mesh: RunningMesh, node: str) -> set[int]:
         return {int(p.key.rpartition("/")[2]) for p in found if p.exit is None}
 
     return asyncio.run(read())
+
+
+def _has_newer(mesh: RunningMesh, node: str, generation: int) -> bool:
+    return max(_generations(mesh, node)) > generation
+
+
+def _has_one(mesh: RunningMesh, node: str) -> bool:
+    return len(_generations(mesh, node)) == 1
 
 
 async def _signal(mesh: RunningMesh, node: str) -> None:

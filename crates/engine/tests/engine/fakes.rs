@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Condvar, Mutex};
 use std::time::{Duration, Instant};
 
@@ -17,6 +18,7 @@ pub const PATIENCE: Duration = Duration::from_secs(20);
 pub struct FakeCertificates {
     authority: Arc<Authority>,
     answers: Mutex<HashMap<Identity, SvidStatus>>,
+    has_bug: AtomicBool,
 }
 
 impl FakeCertificates {
@@ -24,6 +26,7 @@ impl FakeCertificates {
         Self {
             authority,
             answers: Mutex::default(),
+            has_bug: AtomicBool::new(false),
         }
     }
 
@@ -33,6 +36,11 @@ impl FakeCertificates {
             .lock()
             .unwrap()
             .insert(identity.clone(), status);
+    }
+
+    /// From now on, panics when it is asked.
+    pub fn plant_bug(&self) {
+        self.has_bug.store(true, Ordering::Relaxed);
     }
 
     /// A certificate as the authority would give it.
@@ -60,6 +68,7 @@ pub fn sign(authority: &Authority, identity: &Identity) -> Svid {
 
 impl Certificates for FakeCertificates {
     fn svid(&self, identity: &Identity) -> SvidStatus {
+        assert!(!self.has_bug.load(Ordering::Relaxed), "planted bug");
         let known = self.answers.lock().unwrap().get(identity).cloned();
         known.unwrap_or_else(|| {
             let status = self.sign(identity);

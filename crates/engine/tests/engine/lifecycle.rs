@@ -1,6 +1,6 @@
 //! Pods that come and go, generations that hand over.
 
-use std::io::{Read, Write};
+use std::io::{ErrorKind, Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -292,25 +292,23 @@ fn stopping_ends_and_reports_everything() {
     }
 }
 
-/// A worker that panics is noticed: nothing is taken any more, so that the process can end.
+/// A worker that panics resets its connections, so that nobody takes a cut for an end, and is
+/// noticed: nothing is taken any more, so that the process can end.
 #[test]
 fn a_worker_that_panics_stops_the_engine() {
     let rig = Rig::new();
-    let panics: Box<dyn FnOnce() + Send> = Box::new(|| panic!("planted: a bug in a worker"));
+    let listener = rig.listen();
+    rig.client.certificates.plant_bug();
 
-    rig.server
-        .engine
-        .send(Command::Drain {
-            within: Duration::ZERO,
-            finished: panics,
-        })
-        .unwrap();
+    let to = listener.local_addr().unwrap();
+    assert_eq!(rig.client.connect_refused(to), ErrorKind::ConnectionReset);
 
+    let engine = &rig.client.engine;
     let deadline = Instant::now() + PATIENCE;
-    while rig.server.engine.is_running() {
+    while engine.is_running() {
         assert!(Instant::now() < deadline, "still running");
         thread::yield_now();
     }
-    let refused = rig.server.engine.send(Command::StateChanged);
+    let refused = engine.send(Command::StateChanged);
     assert!(matches!(refused, Err(CommandError::Stopped)), "{refused:?}");
 }
