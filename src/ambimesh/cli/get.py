@@ -64,13 +64,12 @@ async def _get(  # as the command
 ) -> int:
     async with Documents.open(kubeconfig) as documents:
         found = 0
-        for number, kind in enumerate(documents.kinds(kinds)):
+        for kind in documents.kinds(kinds):
             for name in names or ("",):
                 if output in {"table", "wide"}:
-                    if number and found:
-                        click.echo()
                     shown = _Shown(documents, kind, namespace, name, selector)
-                    found += await shown.table(wide=output == "wide", watch=watch)
+                    is_next = bool(found) and not names
+                    found += await shown.table(wide=output == "wide", watch=watch, is_next=is_next)
                 else:
                     found += _dump(
                         await documents.get(kind, namespace, name, labels=selector), kind, output
@@ -91,10 +90,13 @@ class _Shown:
         self._place = (kind, namespace if kind.namespaced else "", name)
         self._labels = labels
 
-    async def table(self, *, wide: bool, watch: bool) -> int:
+    async def table(self, *, wide: bool, watch: bool, is_next: bool) -> int:
+        """Print it, after an empty line if it is the next of several; return its rows."""
         kind, namespace, name = self._place
         printer = TablePrinter(wide=wide, with_namespace=kind.namespaced and not namespace)
         table = await self._documents.table(*self._place, labels=self._labels)
+        if is_next and table.get("rows"):
+            click.echo()
         found = printer.show(table)
         if watch:
             version = table["metadata"]["resourceVersion"]
