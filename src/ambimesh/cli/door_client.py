@@ -17,7 +17,7 @@ from typing import Any, BinaryIO
 import msgspec
 
 from ambimesh.diagnostics import catalogue
-from ambimesh.diagnostics.problem import UnreachableError, UsageError
+from ambimesh.diagnostics.problem import ExitCode, UnreachableError, UsageError
 from ambimesh.kube.documents import Document
 from ambimesh.local.door import (
     CHUNK_BYTES,
@@ -75,12 +75,15 @@ class PodDoor:
 
         Raises:
             UnreachableError: AMB0423, nobody is behind the door, or it says no.
+            UsageError: AMB0424, the program cannot be started; ends with a shell's exit code.
         """
         try:
             opened = await open_door(self._path, request)
         except DoorError as error:
             raise self._refused(str(error)) from error
         if isinstance(opened, DoorStatus):
+            if opened.exit_code is not None:
+                raise self._not_started(opened)
             raise self._refused(opened.message)
         return opened
 
@@ -123,6 +126,12 @@ class PodDoor:
         if status.message:
             sys.stderr.write(f"{status.message}\n")
         return status.exit_code if status.exit_code is not None else int(not status.is_success)
+
+    def _not_started(self, status: DoorStatus) -> UsageError:
+        pod = f"{self._pod.namespace}/{self._pod.name}"
+        error = UsageError(catalogue.EXEC_NOT_STARTED.problem(pod=pod, cause=status.message))
+        error.exit_code = status.exit_code or ExitCode.USAGE
+        return error
 
     def _refused(self, cause: str) -> UnreachableError:
         return UnreachableError(

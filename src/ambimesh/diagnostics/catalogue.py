@@ -258,3 +258,10 @@ DOOR_CLOSED = Diagnostic(
     text="pod {pod} cannot be entered through the door of {node}",
     hint="see whether the pod and the agent of its node run: ambi status; ambi get pods -A",
 )
+EXEC_NOT_STARTED = Diagnostic(
+    code="AMB0424",
+    severity=Severity.ERROR,
+    text="the command cannot be started in pod {pod}",
+    hint="give the path of a program of this machine after --, for example: "
+    "ambi exec POD -- /bin/ls",
+)
