@@ -86,7 +86,9 @@ impl FromStr for Authority {
     type Err = AuthorityError;
 
     fn from_str(text: &str) -> Result<Self, AuthorityError> {
-        let fail = || AuthorityError { text: text.to_owned() };
+        let fail = || AuthorityError {
+            text: text.to_owned(),
+        };
         if let Ok(address) = text.parse::<SocketAddr>() {
             return Ok(Self::Address(canonical(address)));
         }
@@ -125,10 +127,23 @@ mod tests {
     /// Specification §6.2: an authority is `ip:port`, `[v6]:port` or `hostname:port`.
     #[test]
     fn authorities_of_every_form_survive_printing() {
-        for text in ["10.0.0.1:80", "[fd98::1]:8080", "web.demo.svc.cluster.local:80"] {
+        for text in [
+            "10.0.0.1:80",
+            "[fd98::1]:8080",
+            "web.demo.svc.cluster.local:80",
+        ] {
             assert_eq!(text.parse::<Authority>().unwrap().to_string(), text);
         }
-        for text in ["", "10.0.0.1", "host", "host:", ":80", "host:70000", "a b:80", "fd98::1:80"] {
+        for text in [
+            "",
+            "10.0.0.1",
+            "host",
+            "host:",
+            ":80",
+            "host:70000",
+            "a b:80",
+            "fd98::1:80",
+        ] {
             assert!(text.parse::<Authority>().is_err(), "{text}");
         }
     }

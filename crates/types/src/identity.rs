@@ -30,8 +30,9 @@ impl Identity {
     /// Puts an identity together from its parts.
     #[must_use]
     pub fn new(trust_domain: &str, namespace: &str, service_account: &str) -> Self {
-        let text =
-            format!("{SCHEME}{trust_domain}{NAMESPACE}{namespace}{SERVICE_ACCOUNT}{service_account}");
+        let text = format!(
+            "{SCHEME}{trust_domain}{NAMESPACE}{namespace}{SERVICE_ACCOUNT}{service_account}"
+        );
         let trust_domain_end = SCHEME.len() + trust_domain.len();
         Self {
             text: text.into(),
@@ -75,7 +76,9 @@ impl FromStr for Identity {
     type Err = IdentityError;
 
     fn from_str(text: &str) -> Result<Self, IdentityError> {
-        let fail = || IdentityError { text: text.to_owned() };
+        let fail = || IdentityError {
+            text: text.to_owned(),
+        };
         let rest = text.strip_prefix(SCHEME).ok_or_else(fail)?;
         let parts: Vec<&str> = rest.split('/').collect();
         match parts.as_slice() {
@@ -123,7 +126,13 @@ mod tests {
     /// Node-proxy specification §5.1: five segments, literal `ns` and `sa`, no trailing slash.
     #[test]
     fn malformed_text_is_refused() {
-        for text in ["", "spiffe://td", "spiffe://td/ns/a/sa/b/", "spiffe://td/ns/a/sb/b", "http://td/ns/a/sa/b"] {
+        for text in [
+            "",
+            "spiffe://td",
+            "spiffe://td/ns/a/sa/b/",
+            "spiffe://td/ns/a/sb/b",
+            "http://td/ns/a/sa/b",
+        ] {
             assert!(text.parse::<Identity>().is_err(), "{text}");
         }
     }
