@@ -86,8 +86,8 @@ fn transfer(from: &mut End, to: &mut End, stream: StreamId, total: usize) {
 }
 
 fn run(is_upload: bool) {
-    let mut client = End::client(Settings::client());
-    let mut server = End::server(Settings::server());
+    let mut client = End::client(narrow(Settings::client()));
+    let mut server = End::server(narrow(Settings::server()));
 
     for round in 0..300 {
         let stream = connect(&mut client, &mut server);
@@ -120,11 +120,19 @@ fn aborted_uploads_return_their_credit() {
     run(true);
 }
 
+/// Windows that lost credit uses up: four full streams fill the tunnel's.
+fn narrow(settings: Settings) -> Settings {
+    Settings {
+        connection_window: 16 << 20,
+        ..settings.with_stream_window(4 << 20)
+    }
+}
+
 /// Bytes that were under way to a stream that is gone are credited and reach nobody.
 #[test]
 fn data_of_forgotten_streams_returns_its_credit() {
-    let mut client = End::client(Settings::client());
-    let mut server = End::server(Settings::server());
+    let mut client = End::client(narrow(Settings::client()));
+    let mut server = End::server(narrow(Settings::server()));
     for _ in 0..5 {
         let doomed = connect(&mut client, &mut server);
         server.connection.reset(doomed, ErrorCode::CANCEL);
@@ -145,8 +153,8 @@ fn data_of_forgotten_streams_returns_its_credit() {
 /// hold more than the window by ending its streams.
 #[test]
 fn ended_streams_keep_their_charge_until_consumed() {
-    let mut client = End::client(Settings::client());
-    let mut server = End::server(Settings::server());
+    let mut client = End::client(narrow(Settings::client()));
+    let mut server = End::server(narrow(Settings::server()));
     let mut held = Vec::new();
     for _ in 0..4 {
         let stream = connect(&mut client, &mut server);

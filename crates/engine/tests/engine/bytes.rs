@@ -4,11 +4,12 @@ use std::io::{ErrorKind, Read, Write};
 use std::net::{Shutdown, TcpStream};
 use std::thread;
 
+use ambimesh_engine::Settings;
 use ambimesh_types::CloseReason;
 use socket2::SockRef;
 
 use crate::noise::{read_noise, send_noise};
-use crate::rig::Rig;
+use crate::rig::{Rig, Wish};
 
 /// An echo goes through a tunnel; the server sees the client's address, both logs agree.
 #[test]
@@ -149,11 +150,24 @@ fn bulk_data_arrives_unchanged_in_both_directions() {
     assert_eq!(reports.progressed, end.transferred);
 }
 
+/// Tunnels with windows that lost credit uses up.
+fn narrow_rig() -> Rig {
+    let mut settings = Settings::default();
+    for side in [&mut settings.client, &mut settings.server] {
+        *side = side.with_stream_window(256 << 10);
+        side.connection_window = 1 << 20;
+    }
+    Rig::with(&Wish {
+        settings,
+        ..Wish::default()
+    })
+}
+
 /// Aborted transfers give their credit back: after more bytes than the tunnel's window were
 /// thrown away on one tunnel, it still carries data.
 #[test]
 fn aborted_downloads_return_their_credit() {
-    let rig = Rig::new();
+    let rig = narrow_rig();
     let listener = rig.listen();
     for _ in 0..300 {
         let (mut client, server) = rig.connect(&listener);
@@ -215,7 +229,7 @@ fn many_connections_share_few_tunnels() {
 /// Uploads that the application aborts give their credit back as well.
 #[test]
 fn aborted_uploads_return_their_credit() {
-    let rig = Rig::new();
+    let rig = narrow_rig();
     let listener = rig.listen();
     for _ in 0..300 {
         let (client, mut server) = rig.connect(&listener);

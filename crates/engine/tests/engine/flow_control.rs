@@ -131,7 +131,7 @@ fn a_peer_that_does_not_read_is_waited_for() {
             .window_update(0, 512 << 20),
     );
     // The client's kernel has as much as it takes, and its proxy holds sealed bytes.
-    wait_for_sent(&rig, |sent| sent.iter().sum::<u64>() > 256 << 10);
+    wait_for_sent(&rig, |sent| sent.iter().sum::<u64>() > 64 << 10);
     for _ in 0..1000 {
         peer.send(Frames::new().ping(false, *b"answers?"));
     }

@@ -1,6 +1,6 @@
 //! Pods that come and go, generations that hand over.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::{Read, Write};
 use std::net::TcpStream;
 use std::sync::{Arc, mpsc};
 use std::thread;
@@ -300,8 +300,8 @@ fn a_worker_that_panics_stops_the_engine() {
     let listener = rig.listen();
     rig.client.certificates.plant_bug();
 
-    let to = listener.local_addr().unwrap();
-    assert_eq!(rig.client.connect_refused(to), ErrorKind::ConnectionReset);
+    // An error of any kind: an orderly end would be none.
+    rig.client.connect_refused(listener.local_addr().unwrap());
 
     let engine = &rig.client.engine;
     let deadline = Instant::now() + PATIENCE;
