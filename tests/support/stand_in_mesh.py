@@ -7,7 +7,7 @@ something on their node, and end when asked. A file ``HOME/break-PART`` makes a 
 
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from pathlib import Path
 
 from ambimesh.cli import up
@@ -82,6 +82,9 @@ class FileObjects:
 
     def __init__(self, path: Path) -> None:
         self._path = path
+
+    async def keep_nodes(self, names: Collection[str]) -> None:
+        """Do nothing: a stand-in has no earlier mesh."""
 
     async def apply(self, objects: Sequence[Applied]) -> None:
         """Append the objects."""

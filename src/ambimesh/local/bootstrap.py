@@ -2,7 +2,7 @@
 
 import os
 import platform
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from typing import Any, Protocol
@@ -139,6 +139,9 @@ class ObjectWriter(Protocol):
     async def apply(self, objects: Sequence[Applied]) -> None:
         """Make the objects be as given. Errors: ``MeshError``."""
 
+    async def keep_nodes(self, names: Collection[str]) -> None:
+        """Delete the nodes that an earlier mesh had and this one has not. Errors: ``MeshError``."""
+
     async def close(self) -> None:
         """Give the connection up."""
 
@@ -162,6 +165,12 @@ class ClusterObjects:
                 style="merge" if given.subresource else "apply",
                 manager=MANAGER,
             )
+
+    async def keep_nodes(self, names: Collection[str]) -> None:
+        """Delete all other nodes; their pods go with them. Errors: those of ``Cluster.delete``."""
+        for node in await self._cluster.list(Node):
+            if node.metadata.name not in names:
+                await self._cluster.delete(Node, node.metadata.name, uid=node.metadata.uid)
 
     async def close(self) -> None:
         """Close the connections."""

@@ -122,6 +122,7 @@ class Supervisor:
             objects = await self._settings.open_objects(self._home)
             try:
                 with self._progress.step("writing the first objects"):
+                    await objects.keep_nodes(self._nodes)
                     await objects.apply(bootstrap.initial_objects(self._numbers))
                 keeping.create_task(self._keepers[plan.api.name].keep(), name="keep the API")
                 await asyncio.gather(*(self._start(part) for part in plan.rest))
