@@ -23,7 +23,7 @@ from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from enum import IntEnum
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
 
 import msgspec
 
@@ -31,6 +31,7 @@ HEADER_BYTES = 5
 PAYLOAD_LIMIT_BYTES = 1 << 20
 CHUNK_BYTES = 64 << 10  # what senders put into one frame
 
+Document = TypeVar("Document")
 Operation = Literal["exec", "attach", "portforward", "logs"]
 
 
@@ -133,36 +134,25 @@ def decode_header(header: bytes) -> tuple[int, Channel]:
 
 
 def decode_request(payload: bytes) -> DoorRequest:
-    """Read a request.
-
-    Errors: DoorError.
-    """
-    try:
-        return msgspec.json.decode(payload, type=DoorRequest)
-    except msgspec.MsgspecError as error:
-        raise DoorError(f"not a request: {error}") from error
+    """Read a request. Errors: DoorError."""
+    return _decode(payload, DoorRequest, "a request")
 
 
 def decode_status(payload: bytes) -> DoorStatus:
-    """Read a status.
-
-    Errors: DoorError.
-    """
-    try:
-        return msgspec.json.decode(payload, type=DoorStatus)
-    except msgspec.MsgspecError as error:
-        raise DoorError(f"not a status: {error}") from error
+    """Read a status. Errors: DoorError."""
+    return _decode(payload, DoorStatus, "a status")
 
 
 def decode_size(payload: bytes) -> Size:
-    """Read the size of a terminal.
+    """Read the size of a terminal. Errors: DoorError."""
+    return _decode(payload, Size, "a size")
 
-    Errors: DoorError.
-    """
+
+def _decode(payload: bytes, kind: type[Document], what: str) -> Document:
     try:
-        return msgspec.json.decode(payload, type=Size)
+        return msgspec.json.decode(payload, type=kind)
     except msgspec.MsgspecError as error:
-        raise DoorError(f"not a size: {error}") from error
+        raise DoorError(f"not {what}: {error}") from error
 
 
 class DoorConnection:

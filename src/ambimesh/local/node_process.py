@@ -100,7 +100,7 @@ class NodeProcess:
         await self._start_proxies(init, cluster, zds, agent)
 
         parts = NodeParts(
-            cluster=cluster, init=init, exits=exits, hook=agent, network=network,
+            cluster=cluster, init=init, exits=exits, hook=agent,
             number=self._number,
         )  # fmt: skip
         runtime = PodRuntime(parts, agent.pods, self._home, rootless_uid=mesh_owner())

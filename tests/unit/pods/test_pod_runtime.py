@@ -67,7 +67,7 @@ class Rig:
         cluster = await connect(self.api, self.folder)
         parts = NodeParts(
             cluster=cluster, init=FakeInit().client, exits=cast("Any", None),
-            hook=cast("Any", None), network=-1, number=1,
+            hook=cast("Any", None), number=1,
         )  # fmt: skip
         pods = cluster.reflector(Pod)
         made = PodRuntime(parts, pods, Home(self.folder), rootless_uid=None)

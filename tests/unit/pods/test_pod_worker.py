@@ -90,7 +90,7 @@ class Rig:
         cluster = await connect(self.api, self.folder)
         async with board(self.init) as exits:
             parts = NodeParts(
-                cluster=cluster, init=self.init.client, exits=exits, hook=self.hook, network=-1,
+                cluster=cluster, init=self.init.client, exits=exits, hook=self.hook,
                 number=1,
             )  # fmt: skip
             place = PodPlace(

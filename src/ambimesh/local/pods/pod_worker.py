@@ -51,7 +51,6 @@ class NodeParts:
     init: InitClient
     exits: ExitBoard
     hook: PodHook
-    network: int  # descriptor of the node's own network namespace
     number: int  # of the node
 
 
